@@ -18,5 +18,7 @@
 
 pub mod crc;
 pub mod frame;
+pub mod guard;
+pub mod messages;
 pub mod records;
 pub mod splice;
