@@ -1,6 +1,7 @@
 # shellcheck shell=bash
 # Sourced by every suite's `run BOOTSTRAP`, on top of ../lib.sh. A suite is other people's tests, taken from a package registry,
 # one process per test; $home/tests lists them as `TEST<TAB>COMMAND`.
+unset CARGO_TARGET_DIR # a suite builds where it lies
 suites=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=../clients/lib.sh
 source "$suites/../clients/lib.sh"
