@@ -1,4 +1,5 @@
-//! placeholder
+//! The Kafka-compatible broker.
 
+pub mod config;
 pub mod fetch;
 pub mod topics;
