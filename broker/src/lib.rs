@@ -11,6 +11,7 @@
 pub mod api;
 pub mod broker;
 pub mod clock;
+pub mod config;
 pub mod limits;
 pub mod net;
 pub mod partition;

@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 use jackdaw_storage::{Log, LogDir};
 use parking_lot::{Condvar, Mutex};
 
-use super::Partition;
+use super::{NotDurable, Partition};
 
 #[derive(Default)]
 struct Asked {
@@ -46,7 +46,7 @@ impl Flusher {
         let mut asked = self.asked.lock();
         if asked.stopping {
             drop(asked);
-            partition.synced(Err(jackdaw_storage::StorageError::Stopping));
+            partition.synced(Err(NotDurable::Stopping));
             return;
         }
         asked.partitions.push(partition.clone());
@@ -79,7 +79,7 @@ impl Flusher {
                 logs.push(partition.log.clone());
             }
             for (at, result) in self.dir.flush_many(&logs) {
-                partitions[at].synced(result);
+                partitions[at].synced(result.map_err(NotDurable::from));
             }
             partitions.clear();
             logs.clear();

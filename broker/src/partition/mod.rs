@@ -10,11 +10,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
 use arc_swap::ArcSwap;
-use jackdaw_protocol::messages::Uuid;
 use jackdaw_protocol::records::Batch;
 use jackdaw_storage::{Append, AppendError, Appended, Log, Origin, StorageError};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
+use uuid::Uuid;
 
 pub use flusher::Flusher;
 pub use waiters::{FetchWaiter, Watch};
@@ -22,7 +22,18 @@ use waiters::FetchWaiters;
 
 use crate::config::TopicConfig;
 
-type Durable = oneshot::Sender<Result<(), StorageError>>;
+/// Why a wait for the disk ended without it.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum NotDurable {
+    /// The sync failed; the log directory is offline.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// The broker stops.
+    #[error("the broker is stopping")]
+    Stopping,
+}
+
+type Durable = oneshot::Sender<Result<(), NotDurable>>;
 
 /// A partition that this broker leads.
 pub struct Partition {
@@ -101,7 +112,7 @@ impl Partition {
 
     /// Puts a changed topic configuration into effect.
     pub fn set_config(&self, config: Arc<TopicConfig>) {
-        self.log.update_config(config.log.clone());
+        self.log.update_config(config.log_config());
         self.config.store(config);
     }
 
@@ -141,7 +152,7 @@ impl Partition {
     ///
     /// Must be called on a partition whose records below `offset` are appended; the sync is asked for before it returns
     /// its future, so the caller may drop or await it later.
-    pub fn durable(self: &Arc<Self>, offset: i64) -> impl Future<Output = Result<(), StorageError>> + Send + use<> {
+    pub fn durable(self: &Arc<Self>, offset: i64) -> impl Future<Output = Result<(), NotDurable>> + Send + use<> {
         let waiting = if self.log.flushed_offset() >= offset || self.with_config(|config| config.write_caching) {
             None
         } else {
@@ -153,7 +164,7 @@ impl Partition {
         async move {
             match waiting {
                 None => Ok(()),
-                Some(receiver) => receiver.await.unwrap_or_else(|_| Err(StorageError::Stopping)),
+                Some(receiver) => receiver.await.unwrap_or(Err(NotDurable::Stopping)),
             }
         }
     }
@@ -169,7 +180,7 @@ impl Partition {
     }
 
     /// Ends the waits that a sync up to `result` satisfies, or all on an error.
-    fn synced(&self, result: Result<i64, StorageError>) {
+    fn synced(&self, result: Result<i64, NotDurable>) {
         let mut waiting = self.durable.lock();
         match result {
             Ok(flushed) => {
