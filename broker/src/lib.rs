@@ -12,8 +12,10 @@ pub mod api;
 pub mod broker;
 pub mod clock;
 pub mod config;
+pub mod fetch;
 pub mod limits;
 pub mod net;
 pub mod partition;
+pub mod topics;
 
 pub use broker::Broker;

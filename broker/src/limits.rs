@@ -38,3 +38,9 @@ pub const CONNECTION_CHECK: Duration = Duration::from_secs(1);
 
 const _: () = assert!(PRODUCE_RUN_REQUESTS <= IN_FLIGHT_PER_CONNECTION);
 const _: () = assert!(READ_BUFFER_BYTES <= READ_BUFFER_KEPT_BYTES);
+
+/// Threads that may read cold records from the disk at once.
+pub const COLD_READERS: usize = 8;
+
+/// Budget for requests larger than a read buffer, over all connections, where `queued.max.request.bytes` is not set.
+pub const REQUEST_BUDGET_BYTES: usize = 512 * 1024 * 1024;

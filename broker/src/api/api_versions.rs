@@ -66,9 +66,8 @@ fn is_software_name(name: &str) -> bool {
 /// comes again with a version that both know (KIP-511).
 pub fn unsupported(correlation_id: i32, out: &mut Outgoing) -> Result<(), String> {
     let own = served().filter(|api| api.api_key == ApiKey::ApiVersions as i16).collect();
-    let response = ApiVersionsResponse::default()
-        .with_error_code(ResponseError::UnsupportedVersion.code())
-        .with_api_keys(own);
+    let response =
+        ApiVersionsResponse::default().with_error_code(ResponseError::UnsupportedVersion.code()).with_api_keys(own);
     out.frame(correlation_id, false, |tail| response.encode(tail, 0)).map_err(|error| error.to_string())
 }
 

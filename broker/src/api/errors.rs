@@ -34,7 +34,9 @@ impl From<ResponseError> for Failure {
 pub fn batch(error: &BatchError) -> Failure {
     let code = match error {
         BatchError::TooShort(_) | BatchError::BadCrc { .. } => ResponseError::CorruptMessage,
-        BatchError::BadMagic(_) | BatchError::BadLength { .. } | BatchError::BadCount { .. } => ResponseError::InvalidRecord,
+        BatchError::BadMagic(_) | BatchError::BadLength { .. } | BatchError::BadCount { .. } => {
+            ResponseError::InvalidRecord
+        }
         // Kafka's codec lookup throws an exception that it has no code for.
         BatchError::UnknownCodec(_) => ResponseError::UnknownServerError,
     };

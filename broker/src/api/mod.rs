@@ -10,7 +10,7 @@ use std::pin::Pin;
 
 use bytes::Bytes;
 use jackdaw_protocol::guard;
-use jackdaw_protocol::messages::{Decodable, Encodable, HeaderVersion, Request};
+use jackdaw_protocol::messages::{Encodable, HeaderVersion, Request};
 
 pub use context::{ConnectionInfo, Context};
 
@@ -131,13 +131,13 @@ fn serve<H: Handler>(ctx: &Context<'_>, correlation_id: i32, body: Bytes, out: &
         Err(reason) => return Served::Close(reason),
     };
     match request.handle(ctx) {
-        Reply::Now(response) => match H::encode(response, correlation_id, version, out) {
+        Reply::Now(response) => match <H as Handler>::encode(response, correlation_id, version, out) {
             Ok(()) => Served::Answered,
             Err(reason) => Served::Close(reason),
         },
         Reply::Later(future) => Served::Later(Box::pin(async move {
             let mut out = Outgoing::default();
-            match H::encode(future.await, correlation_id, version, &mut out) {
+            match <H as Handler>::encode(future.await, correlation_id, version, &mut out) {
                 Ok(()) => out,
                 Err(reason) => Outgoing::broken(reason),
             }

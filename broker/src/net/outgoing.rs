@@ -63,7 +63,13 @@ impl Outgoing {
     }
 
     /// Appends one answer whose body is given in parts, none of which is copied.
-    pub fn frame_of_parts(&mut self, correlation_id: i32, flexible: bool, body: impl IntoIterator<Item = Bytes>, len: usize) {
+    pub fn frame_of_parts(
+        &mut self,
+        correlation_id: i32,
+        flexible: bool,
+        body: impl IntoIterator<Item = Bytes>,
+        len: usize,
+    ) {
         let head = 4 + usize::from(flexible);
         self.tail.put_u32((head + len) as u32);
         self.tail.put_i32(correlation_id);

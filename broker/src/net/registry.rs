@@ -89,7 +89,12 @@ pub struct Registry {
 
 impl Registry {
     /// Takes a connection in, within the limits.
-    pub(super) fn enter(&self, address: IpAddr, total: usize, per_address: usize) -> Result<(u64, Arc<Vitals>), Refused> {
+    pub(super) fn enter(
+        &self,
+        address: IpAddr,
+        total: usize,
+        per_address: usize,
+    ) -> Result<(u64, Arc<Vitals>), Refused> {
         let mut connections = self.connections.lock();
         if connections.stopping {
             return Err(Refused::Stopping);

@@ -17,8 +17,8 @@ use tokio::sync::oneshot;
 use uuid::Uuid;
 
 pub use flusher::Flusher;
-pub use waiters::{FetchWaiter, Watch};
 use waiters::FetchWaiters;
+pub use waiters::{FetchWaiter, Watch};
 
 use crate::config::TopicConfig;
 
@@ -112,7 +112,7 @@ impl Partition {
 
     /// Puts a changed topic configuration into effect.
     pub fn set_config(&self, config: Arc<TopicConfig>) {
-        self.log.update_config(config.log_config());
+        self.log.update_config(config.log());
         self.config.store(config);
     }
 

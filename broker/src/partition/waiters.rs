@@ -15,7 +15,7 @@ pub struct FetchWaiter {
 }
 
 impl FetchWaiter {
-    /// A fetch that lacks `missing` bytes of its `min_bytes`.
+    /// A fetch that waits for `missing` bytes.
     pub fn new(missing: usize) -> Arc<FetchWaiter> {
         Arc::new(FetchWaiter { missing: AtomicI64::new(missing as i64), notify: Notify::new() })
     }
@@ -25,7 +25,8 @@ impl FetchWaiter {
         self.notify.notified().await;
     }
 
-    fn feed(&self, bytes: usize) {
+    /// Counts bytes that the fetch found or that were appended.
+    pub fn feed(&self, bytes: usize) {
         let before = self.missing.fetch_sub(bytes as i64, Ordering::AcqRel);
         if before > 0 && before <= bytes as i64 {
             self.notify.notify_one();
