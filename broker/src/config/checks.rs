@@ -56,7 +56,8 @@ fn check_order(values: &Values, errors: &mut Vec<ConfigError>) {
         // Two defaults agree; a value that is no number was reported already and reads as the default.
         if low > high && (values.given(less).is_some() || values.given(more).is_some()) {
             let key = if values.given(less).is_some() { less } else { more };
-            let message = format!("{less}={low} must not be more than {more}={high}: lower the one or raise the other.");
+            let message =
+                format!("{less}={low} must not be more than {more}={high}: lower the one or raise the other.");
             errors.push(fault(values, key, message));
         }
     }
@@ -65,7 +66,11 @@ fn check_order(values: &Values, errors: &mut Vec<ConfigError>) {
 fn check_retention(values: &Values, errors: &mut Vec<ConfigError>) {
     for key in ["log.retention.ms", "log.retention.minutes", "log.retention.hours"] {
         if let Some(value) = values.given(key).and_then(|v| v.parse::<i64>().ok()).filter(|v| *v == 0 || *v < -1) {
-            errors.push(fault(values, key, format!("{key}={value} must be at least 1, or -1 to keep records for ever.")));
+            errors.push(fault(
+                values,
+                key,
+                format!("{key}={value} must be at least 1, or -1 to keep records for ever."),
+            ));
         }
     }
     for (key, least) in [("log.roll.ms", 1), ("log.roll.jitter.ms", 0), ("log.retention.bytes", -1)] {
@@ -96,7 +101,8 @@ fn check_memory(values: &Values, errors: &mut Vec<ConfigError>) {
 fn check_connections(values: &Values, errors: &mut Vec<ConfigError>) {
     let overrides = definition::list(values.effective("max.connections.per.ip.overrides").unwrap_or_default());
     for entry in &overrides {
-        let parsed = entry.rsplit_once(':').is_some_and(|(host, limit)| !host.is_empty() && limit.trim().parse::<u32>().is_ok());
+        let parsed =
+            entry.rsplit_once(':').is_some_and(|(host, limit)| !host.is_empty() && limit.trim().parse::<u32>().is_ok());
         if !parsed {
             let key = "max.connections.per.ip.overrides";
             let message = format!("Cannot read {entry:?} in {key}: an entry is address:limit, such as 10.0.0.1:100.");
@@ -105,7 +111,8 @@ fn check_connections(values: &Values, errors: &mut Vec<ConfigError>) {
     }
     if values.long("max.connections.per.ip") == 0 && overrides.is_empty() {
         let key = "max.connections.per.ip";
-        let message = format!("{key}=0 would let nobody in: raise it, or name addresses in max.connections.per.ip.overrides.");
+        let message =
+            format!("{key}=0 would let nobody in: raise it, or name addresses in max.connections.per.ip.overrides.");
         errors.push(fault(values, key, message));
     }
 }
@@ -130,7 +137,8 @@ pub(super) fn check_start(values: &Values, errors: &mut Vec<ConfigError>, warnin
 fn check_roles(values: &Values, errors: &mut Vec<ConfigError>) {
     let roles = definition::list(values.effective("process.roles").unwrap_or_default());
     if !roles.contains(&"broker") {
-        let message = "process.roles has no broker: Jackdaw's controllers are brokers too. Set process.roles=broker,controller.";
+        let message =
+            "process.roles has no broker: Jackdaw's controllers are brokers too. Set process.roles=broker,controller.";
         errors.push(fault(values, "process.roles", message.to_owned()));
     }
 }
@@ -192,7 +200,9 @@ fn check_dirs(values: &Values, errors: &mut Vec<ConfigError>, warnings: &mut Vec
         );
         errors.push(fault(values, key, message));
     }
-    if let Some(dir) = values.given("metadata.log.dir").filter(|dir| !dir.is_empty() && dirs.iter().all(|other| other != dir)) {
+    if let Some(dir) =
+        values.given("metadata.log.dir").filter(|dir| !dir.is_empty() && dirs.iter().all(|other| other != dir))
+    {
         warnings.push(format!("metadata.log.dir={dir} has no effect: metadata is kept with the data in {key}."));
     }
 }
@@ -237,7 +247,8 @@ fn warn_of_classes(values: &Values, warnings: &mut Vec<String>) {
         "principal.builder.class",
         "replica.selector.class",
     ] {
-        if let Some(class) = values.given(key).filter(|class| !class.is_empty() && values.default(key) != Some(*class)) {
+        if let Some(class) = values.given(key).filter(|class| !class.is_empty() && values.fallback(key) != Some(*class))
+        {
             warnings.push(format!("{key}={class} has no effect: Jackdaw loads no Java classes."));
         }
     }

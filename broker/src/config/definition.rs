@@ -66,7 +66,7 @@ pub enum Update {
 }
 
 /// One setting.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Def {
     pub name: &'static str,
     pub kind: Type,
@@ -256,17 +256,40 @@ mod tests {
 
     #[test]
     fn doubles_print_as_java_prints_them() {
-        for (number, text) in [(0.5, "0.5"), (1.0, "1.0"), (0.0, "0.0"), (f64::MAX, "1.7976931348623157E308"), (1e7, "1.0E7"), (0.0001, "1.0E-4")] {
+        for (number, text) in [
+            (0.5, "0.5"),
+            (1.0, "1.0"),
+            (0.0, "0.0"),
+            (f64::MAX, "1.7976931348623157E308"),
+            (1e7, "1.0E7"),
+            (0.0001, "1.0E-4"),
+        ] {
             assert_eq!(java_double(number), text);
         }
     }
 
     #[test]
     fn durations_of_share_groups_are_iso_8601() {
-        for good in ["latest", "Earliest", "by_duration:PT1H", "by_duration:P1D", "by_duration:P2DT3H4M5.6S", "by_duration:PT0.5S"] {
+        for good in [
+            "latest",
+            "Earliest",
+            "by_duration:PT1H",
+            "by_duration:P1D",
+            "by_duration:P2DT3H4M5.6S",
+            "by_duration:PT0.5S",
+        ] {
             assert!(is_share_offset_reset(good), "{good}");
         }
-        for bad in ["", "none", "by_duration:", "by_duration:P", "by_duration:PT", "by_duration:1H", "by_duration:-PT1H", "by_duration:PT1M2H"] {
+        for bad in [
+            "",
+            "none",
+            "by_duration:",
+            "by_duration:P",
+            "by_duration:PT",
+            "by_duration:1H",
+            "by_duration:-PT1H",
+            "by_duration:PT1M2H",
+        ] {
             assert!(!is_share_offset_reset(bad), "{bad}");
         }
     }

@@ -97,7 +97,7 @@ pub fn broker(config: &Config, largest_topic: usize) -> Vec<Entry> {
     let entry = |name| {
         let def = table::broker().get(load::base_name(name)).copied();
         let derived = (name == size_rule::REPLICA_FETCH_MAX_BYTES).then_some(automatic.as_str());
-        let value = values.given(name).or(derived).or_else(|| values.default(name));
+        let value = values.given(name).or(derived).or_else(|| values.fallback(name));
         let value = value.map(|value| def.map_or_else(|| value.to_owned(), |def| def.display(value)));
         let entry = Entry::new(name, value, broker_synonyms(name, values, derived), def);
         Entry { read_only: def.is_none_or(|def| !dynamic::is_dynamic(def)), ..entry }
@@ -127,7 +127,13 @@ pub fn group(overrides: &BTreeMap<String, String>, broker: &Config) -> Vec<Entry
         let value = own.or_else(|| behind.as_deref().and_then(|name| values.effective(name))).or(def.default);
         let value = value.map(|value| def.display(value));
         let mut synonyms = behind.as_deref().map_or_else(
-            || vec![Synonym { name: def.name.to_owned(), value: def.default.map(str::to_owned), source: Source::Default }],
+            || {
+                vec![Synonym {
+                    name: def.name.to_owned(),
+                    value: def.default.map(str::to_owned),
+                    source: Source::Default,
+                }]
+            },
             |name| broker_synonyms(name, values, None),
         );
         if own.is_some() {
@@ -162,7 +168,7 @@ fn broker_synonyms(name: &str, values: &Values, derived: Option<&str>) -> Vec<Sy
     layer(Source::DynamicBroker, &|name| values.dynamic.get(name).cloned());
     layer(Source::DynamicDefaultBroker, &|name| values.dynamic_default.get(name).cloned());
     layer(Source::StaticBroker, &|name| fixed(name).map(str::to_owned));
-    layer(Source::Default, &|name| derived.or_else(|| values.default(name)).map(str::to_owned));
+    layer(Source::Default, &|name| derived.or_else(|| values.fallback(name)).map(str::to_owned));
     let first = found.iter().position(|synonym| synonym.name == name).unwrap_or(found.len());
     found.split_off(first)
 }

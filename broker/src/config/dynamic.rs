@@ -33,7 +33,9 @@ pub fn check_names<'a>(names: impl IntoIterator<Item = &'a String>) -> Result<()
             return Err(NameError::ReadOnly(ConfigError::new(
                 name,
                 None,
-                format!("Cannot update {name} at run time: change it in the broker's configuration and restart the broker."),
+                format!(
+                    "Cannot update {name} at run time: change it in the broker's configuration and restart the broker."
+                ),
             )));
         }
     }
@@ -121,7 +123,8 @@ mod tests {
         let overrides = vec![("message.max.bytes".to_owned(), "1000".to_owned())];
         let fixed = Config::load(&ConfigSources { overrides, ..ConfigSources::default() }).unwrap().config;
         let all = fixed.with_dynamic(map(&[("message.max.bytes", "2000")]), map(&[])).unwrap();
-        let own = fixed.with_dynamic(map(&[("message.max.bytes", "2000")]), map(&[("message.max.bytes", "3000")])).unwrap();
+        let own =
+            fixed.with_dynamic(map(&[("message.max.bytes", "2000")]), map(&[("message.max.bytes", "3000")])).unwrap();
         assert_eq!((fixed.message_max_bytes, all.message_max_bytes, own.message_max_bytes), (1000, 2000, 3000));
         assert_eq!(own.topic_defaults.max_message_bytes, 3000);
         assert_eq!(own.with_dynamic(map(&[]), map(&[])).unwrap(), fixed);
@@ -133,7 +136,10 @@ mod tests {
         let fixed = Config::load(&ConfigSources { overrides, ..ConfigSources::default() }).unwrap().config;
         fixed.with_dynamic(map(&[("message.max.bytes", "2000000")]), map(&[])).unwrap();
         let error = fixed.with_dynamic(map(&[("message.max.bytes", "2000001")]), map(&[])).unwrap_err().to_string();
-        assert!(error.contains("message.max.bytes=2000001") && error.contains("replica.fetch.max.bytes=2000000"), "{error}");
+        assert!(
+            error.contains("message.max.bytes=2000001") && error.contains("replica.fetch.max.bytes=2000000"),
+            "{error}"
+        );
     }
 
     #[test]

@@ -168,7 +168,11 @@ fn entries(key: &str, values: &Values, errors: &mut Vec<ConfigError>) -> Vec<Ent
     let value = values.effective(key).unwrap_or_default();
     let parts = definition::list(value);
     if parts.is_empty() {
-        errors.push(fault(values, key, format!("{key} is empty: it needs at least one listener such as PLAINTEXT://:9092.")));
+        errors.push(fault(
+            values,
+            key,
+            format!("{key} is empty: it needs at least one listener such as PLAINTEXT://:9092."),
+        ));
     }
     let mut entries: Vec<Entry> = Vec::new();
     for part in parts {
@@ -210,13 +214,18 @@ fn entry(text: &str) -> Result<Entry, &'static str> {
 fn check_distinct(entries: &[Entry], errors: &mut Vec<ConfigError>) {
     for (at, entry) in entries.iter().enumerate() {
         let clash = entries[..at].iter().find(|other| {
-            entry.port != 0 && other.port == entry.port && (other.host == entry.host || is_wildcard(&other.host) && is_wildcard(&entry.host))
+            entry.port != 0
+                && other.port == entry.port
+                && (other.host == entry.host || is_wildcard(&other.host) && is_wildcard(&entry.host))
         });
         if let Some(other) = clash {
             errors.push(ConfigError::new(
                 LISTENERS,
                 None,
-                format!("Listeners {} and {} both listen on port {}: give one another port.", other.name, entry.name, entry.port),
+                format!(
+                    "Listeners {} and {} both listen on port {}: give one another port.",
+                    other.name, entry.name, entry.port
+                ),
             ));
         }
     }
@@ -278,7 +287,10 @@ fn check_advertised(values: &Values, entries: &[Entry], advertised: &[Entry], er
             errors.push(fault(
                 values,
                 ADVERTISED,
-                format!("{ADVERTISED} names {}, which {LISTENERS} does not have: use one of {known}, or add it there.", told.name),
+                format!(
+                    "{ADVERTISED} names {}, which {LISTENERS} does not have: use one of {known}, or add it there.",
+                    told.name
+                ),
             ));
         }
     }

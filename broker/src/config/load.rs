@@ -39,7 +39,8 @@ pub(super) fn load(sources: &ConfigSources) -> Result<Loaded, ConfigErrors> {
     }
     let mut notes = notes(&values, &listeners.controllers);
     if let Some(lowered) = size_rule::lowered_message_max_bytes(&values) {
-        notes.push(format!("message.max.bytes is {lowered}, not its default, so that it fits replica.fetch.max.bytes."));
+        notes
+            .push(format!("message.max.bytes is {lowered}, not its default, so that it fits replica.fetch.max.bytes."));
     }
     let mut config = Config::from_values(values, listeners.clients, listeners.controllers);
     config.inter_broker_listener_name = listeners.inter_broker;
@@ -172,7 +173,9 @@ fn notes(values: &Values, controllers: &[listener::Listener]) -> Vec<String> {
         "share.coordinator.state.topic.replication.factor",
     ] {
         if let Some(asked) = values.given(name).filter(|asked| *asked != "1") {
-            notes.push(format!("{name}={asked} is more than one node can hold: its topic gets as many replicas as there are brokers."));
+            notes.push(format!(
+                "{name}={asked} is more than one node can hold: its topic gets as many replicas as there are brokers."
+            ));
         }
     }
     notes

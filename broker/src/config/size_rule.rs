@@ -43,7 +43,8 @@ pub(super) fn check_broker(values: &Values) -> Result<(), ConfigError> {
     }
     let whose = if values.given(MESSAGE_MAX_BYTES).is_some() { "" } else { " (its default)" };
     // At run time only one of the two can change, and that one is at fault.
-    let at_run_time = [&values.dynamic, &values.dynamic_default].iter().any(|layer| layer.contains_key(MESSAGE_MAX_BYTES));
+    let at_run_time =
+        [&values.dynamic, &values.dynamic_default].iter().any(|layer| layer.contains_key(MESSAGE_MAX_BYTES));
     let key = if at_run_time { MESSAGE_MAX_BYTES } else { REPLICA_FETCH_MAX_BYTES };
     Err(ConfigError::new(
         key,

@@ -61,8 +61,7 @@ pub(super) struct Collected {
 
 /// Reads all sources, weakest first.
 pub(super) fn collect(sources: &ConfigSources) -> Collected {
-    let mut all =
-        Collected { values: BTreeMap::new(), cluster_id: None, warnings: Vec::new(), errors: Vec::new() };
+    let mut all = Collected { values: BTreeMap::new(), cluster_id: None, warnings: Vec::new(), errors: Vec::new() };
     if let Some(file) = &sources.file {
         all.read_file(file);
     }
@@ -109,7 +108,9 @@ impl Collected {
                     if let LineContent::KVPair(key, value) = line.consume_content() {
                         if let Some(first) = lines.insert(key.clone(), number) {
                             let file = path.display();
-                            self.warnings.push(format!("{file}:{number}: {key} was already set in line {first}; the last one counts."));
+                            self.warnings.push(format!(
+                                "{file}:{number}: {key} was already set in line {first}; the last one counts."
+                            ));
                         }
                         self.set(&key, &value, Origin::File { path: Arc::clone(&shared), line: Some(number) });
                     }
@@ -183,7 +184,8 @@ mod tests {
 
     #[test]
     fn a_properties_file_is_latin_1_with_escapes_and_continued_lines() {
-        let read = file(b"# comment \xe9\nbroker.rack = caf\xe9\nlog.dirs: /a\\\n   /b\nnum.partitions 3\nx=\\u010dej\n");
+        let read =
+            file(b"# comment \xe9\nbroker.rack = caf\xe9\nlog.dirs: /a\\\n   /b\nnum.partitions 3\nx=\\u010dej\n");
         let value = |key: &str| read.values.get(key).map(|given| given.value.as_str());
         assert_eq!(value("broker.rack"), Some("café"));
         assert_eq!(value("log.dirs"), Some("/a/b"));
@@ -217,8 +219,14 @@ mod tests {
     fn environment_variables_map_as_in_the_official_image() {
         let key = |variable: &str| key_of_variable(variable).unwrap_or_default();
         assert_eq!(key("KAFKA_NODE_ID"), "node.id");
-        assert_eq!(key("KAFKA_LISTENER_NAME_MY__LISTENER_SSL_CLIENT_AUTH"), "listener.name.my_listener.ssl.client.auth");
-        assert_eq!(key("KAFKA_LISTENER_NAME_CLIENT_SASL_SCRAM___SHA___256_X"), "listener.name.client.sasl.scram-sha-256.x");
+        assert_eq!(
+            key("KAFKA_LISTENER_NAME_MY__LISTENER_SSL_CLIENT_AUTH"),
+            "listener.name.my_listener.ssl.client.auth"
+        );
+        assert_eq!(
+            key("KAFKA_LISTENER_NAME_CLIENT_SASL_SCRAM___SHA___256_X"),
+            "listener.name.client.sasl.scram-sha-256.x"
+        );
     }
 
     #[test]

@@ -73,7 +73,8 @@ impl TopicConfig {
     }
 
     /// What the log itself needs to know.
-    pub fn log_config(&self) -> LogConfig {
+    #[must_use]
+    pub fn log(&self) -> LogConfig {
         LogConfig {
             segment_bytes: self.segment_bytes,
             segment_ms: self.segment_ms,
@@ -239,7 +240,7 @@ mod tests {
         assert_eq!(topic.flush_ms, i64::MAX);
         assert_eq!(topic.max_message_bytes, 1_048_588);
         assert!(topic.delete && !topic.compact && !topic.write_caching);
-        assert_eq!(topic.log_config(), LogConfig::default());
+        assert_eq!(topic.log(), LogConfig::default());
     }
 
     #[test]
@@ -256,8 +257,10 @@ mod tests {
 
     #[test]
     fn a_topics_own_setting_wins_over_the_brokers() {
-        let broker = broker(&[("log.write.caching", "true"), ("min.insync.replicas", "2"), ("log.cleanup.policy", "compact")]);
-        let topic = TopicConfig::resolve(&own(&[("write.caching", "FALSE"), ("cleanup.policy", "compact, delete")]), &broker);
+        let broker =
+            broker(&[("log.write.caching", "true"), ("min.insync.replicas", "2"), ("log.cleanup.policy", "compact")]);
+        let topic =
+            TopicConfig::resolve(&own(&[("write.caching", "FALSE"), ("cleanup.policy", "compact, delete")]), &broker);
         assert!(!topic.write_caching && topic.compact && topic.delete);
         assert_eq!(topic.min_insync_replicas, 2);
         assert!(TopicConfig::resolve(&BTreeMap::new(), &broker).write_caching);
@@ -311,7 +314,9 @@ mod tests {
     #[test]
     fn compaction_lags_in_the_wrong_order_are_refused() {
         let lags = own(&[("min.compaction.lag.ms", "10"), ("max.compaction.lag.ms", "9")]);
-        assert!(validate_all("t", &lags, &Config::default()).unwrap_err().to_string().contains("min.compaction.lag.ms=10"));
+        assert!(
+            validate_all("t", &lags, &Config::default()).unwrap_err().to_string().contains("min.compaction.lag.ms=10")
+        );
     }
 
     #[test]

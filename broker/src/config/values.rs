@@ -66,11 +66,11 @@ impl Values {
 
     /// The value of `name`: as given, else its default.
     pub fn effective(&self, name: &str) -> Option<&str> {
-        self.given(name).or_else(|| self.default(name))
+        self.given(name).or_else(|| self.fallback(name))
     }
 
     /// The value of `name` where none is given.
-    pub fn default(&self, name: &str) -> Option<&str> {
+    pub fn fallback(&self, name: &str) -> Option<&str> {
         if name == size_rule::MESSAGE_MAX_BYTES
             && let Some(lowered) = size_rule::lowered_message_max_bytes(self)
         {

@@ -8,7 +8,15 @@ use crate::config::definition::{Check, Def};
 
 pub(super) const DEFS: &[Def] = &[
     row("alter.log.dirs.replication.quota.window.num", Int, Some("11"), Check::Range(1, MAX_INT), Low, ReadOnly, ""),
-    row("alter.log.dirs.replication.quota.window.size.seconds", Int, Some("1"), Check::Range(1, MAX_INT), Low, ReadOnly, ""),
+    row(
+        "alter.log.dirs.replication.quota.window.size.seconds",
+        Int,
+        Some("1"),
+        Check::Range(1, MAX_INT),
+        Low,
+        ReadOnly,
+        "",
+    ),
     row("auto.leader.rebalance.enable", Boolean, Some("true"), Check::Any, High, ReadOnly, ""),
     row("default.replication.factor", Int, Some("1"), Check::Any, Medium, ReadOnly, ""),
     row("leader.imbalance.check.interval.seconds", Long, Some("300"), Check::Range(1, MAX_LONG), High, ReadOnly, ""),
@@ -27,5 +35,6 @@ pub(super) const DEFS: &[Def] = &[
     row("replication.quota.window.num", Int, Some("11"), Check::Range(1, MAX_INT), Low, ReadOnly, ""),
     row("replication.quota.window.size.seconds", Int, Some("1"), Check::Range(1, MAX_INT), Low, ReadOnly, ""),
     row("unclean.leader.election.enable", Boolean, Some("false"), Check::Any, High, ClusterWide, ""),
-    row("unclean.leader.election.interval.ms", Long, Some("300000"), Check::Range(1, MAX_LONG), Medium, ReadOnly, "").internal(),
+    row("unclean.leader.election.interval.ms", Long, Some("300000"), Check::Range(1, MAX_LONG), Medium, ReadOnly, "")
+        .internal(),
 ];

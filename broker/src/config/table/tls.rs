@@ -1,6 +1,6 @@
 //! TLS. Jackdaw has no TLS listener yet: the names are known so that files that carry them load.
 
-use super::{row};
+use super::row;
 use crate::config::definition::Importance::{Low, Medium};
 use crate::config::definition::Type::{Boolean, Class, List, Password, String};
 use crate::config::definition::Update::{PerBroker, ReadOnly};
@@ -10,7 +10,15 @@ pub(super) const DEFS: &[Def] = &[
     row("ssl.allow.dn.changes", Boolean, Some("false"), Check::Any, Low, ReadOnly, ""),
     row("ssl.allow.san.changes", Boolean, Some("false"), Check::Any, Low, ReadOnly, ""),
     row("ssl.cipher.suites", List, Some(""), Check::Any, Medium, PerBroker, ""),
-    row("ssl.client.auth", String, Some("none"), Check::OneOf(&["required", "requested", "none"]), Medium, PerBroker, ""),
+    row(
+        "ssl.client.auth",
+        String,
+        Some("none"),
+        Check::OneOf(&["required", "requested", "none"]),
+        Medium,
+        PerBroker,
+        "",
+    ),
     row("ssl.enabled.protocols", List, Some("TLSv1.2,TLSv1.3"), Check::Any, Medium, PerBroker, ""),
     row("ssl.endpoint.identification.algorithm", String, Some("https"), Check::Any, Low, PerBroker, ""),
     row("ssl.engine.factory.class", Class, None, Check::Any, Low, PerBroker, ""),

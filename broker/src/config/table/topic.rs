@@ -1,16 +1,32 @@
 //! Settings of one topic.
 
 use super::{MAX_INT, MAX_LONG, row};
-use crate::config::definition::Importance::{Medium};
+use crate::config::definition::Importance::Medium;
 use crate::config::definition::Type::{Boolean, Double, Int, List, Long, String};
-use crate::config::definition::Update::{ClusterWide};
+use crate::config::definition::Update::ClusterWide;
 use crate::config::definition::{Check, Def};
 
 pub(super) const DEFS: &[Def] = &[
-    row("cleanup.policy", List, Some("delete"), Check::ListOf { words: &["compact", "delete"], may_be_empty: true }, Medium, ClusterWide, ""),
+    row(
+        "cleanup.policy",
+        List,
+        Some("delete"),
+        Check::ListOf { words: &["compact", "delete"], may_be_empty: true },
+        Medium,
+        ClusterWide,
+        "",
+    ),
     row("compression.gzip.level", Int, Some("-1"), Check::GzipLevel, Medium, ClusterWide, ""),
     row("compression.lz4.level", Int, Some("9"), Check::Range(1, 17), Medium, ClusterWide, ""),
-    row("compression.type", String, Some("producer"), Check::OneOf(&["uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"]), Medium, ClusterWide, ""),
+    row(
+        "compression.type",
+        String,
+        Some("producer"),
+        Check::OneOf(&["uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"]),
+        Medium,
+        ClusterWide,
+        "",
+    ),
     row("compression.zstd.level", Int, Some("3"), Check::Range(-131072, 22), Medium, ClusterWide, ""),
     row("delete.retention.ms", Long, Some("86400000"), Check::Range(0, MAX_LONG), Medium, ClusterWide, ""),
     row("file.delete.delay.ms", Long, Some("60000"), Check::Range(0, MAX_LONG), Medium, ClusterWide, ""),
@@ -25,8 +41,24 @@ pub(super) const DEFS: &[Def] = &[
     row("max.compaction.lag.ms", Long, Some("9223372036854775807"), Check::Range(1, MAX_LONG), Medium, ClusterWide, ""),
     row("max.message.bytes", Int, Some("1048588"), Check::Range(0, MAX_INT), Medium, ClusterWide, ""),
     row("message.timestamp.after.max.ms", Long, Some("3600000"), Check::Range(0, MAX_LONG), Medium, ClusterWide, ""),
-    row("message.timestamp.before.max.ms", Long, Some("9223372036854775807"), Check::Range(0, MAX_LONG), Medium, ClusterWide, ""),
-    row("message.timestamp.type", String, Some("CreateTime"), Check::OneOf(&["CreateTime", "LogAppendTime"]), Medium, ClusterWide, ""),
+    row(
+        "message.timestamp.before.max.ms",
+        Long,
+        Some("9223372036854775807"),
+        Check::Range(0, MAX_LONG),
+        Medium,
+        ClusterWide,
+        "",
+    ),
+    row(
+        "message.timestamp.type",
+        String,
+        Some("CreateTime"),
+        Check::OneOf(&["CreateTime", "LogAppendTime"]),
+        Medium,
+        ClusterWide,
+        "",
+    ),
     row("min.cleanable.dirty.ratio", Double, Some("0.5"), Check::Fraction(0.0, 1.0), Medium, ClusterWide, ""),
     row("min.compaction.lag.ms", Long, Some("0"), Check::Range(0, MAX_LONG), Medium, ClusterWide, ""),
     row("min.insync.replicas", Int, Some("1"), Check::Range(1, MAX_INT), Medium, ClusterWide, ""),
