@@ -1,1 +1,5 @@
-//! placeholder
+//! The Kafka-compatible broker.
+
+pub mod config;
+pub mod fetch;
+pub mod topics;
