@@ -2,4 +2,5 @@
 
 pub mod config;
 pub mod fetch;
+pub mod group;
 pub mod topics;
