@@ -105,6 +105,12 @@ pub struct JoinRefused {
     pub member_id: MemberId,
 }
 
+impl From<GroupError> for JoinRefused {
+    fn from(error: GroupError) -> JoinRefused {
+        JoinRefused { error, member_id: super::NO_MEMBER_ID.into() }
+    }
+}
+
 /// The member's share.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Synced {

@@ -101,6 +101,11 @@ pub struct DescribedGroup {
 }
 
 impl Shard {
+    /// A shard of a log that ends at this offset.
+    pub fn written_up_to(end_offset: i64) -> Shard {
+        Shard { removed_written_to: end_offset, ..Shard::default() }
+    }
+
     /// JoinGroup. The answer comes in the effects of this step or of a later one.
     pub fn join(&mut self, group: &GroupId, join: Join, step: &mut Step) {
         if let Err(error) = self.check_join(group, &join, step) {
