@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use jackdaw_protocol::records::{Batch, BatchBuilder, BatchError, Codec, CompressionError, decode};
+use jackdaw_protocol::records::{self, Batch, BatchBuilder, BatchError, Codec};
 use jackdaw_storage::{Append, AppendError, Log, LogConfig, LogDir, Origin, ReadError, StorageError};
 use uuid::Uuid;
 
@@ -32,7 +32,9 @@ pub enum StoreError {
     #[error("metadata log is damaged at offset {offset}: {source}")]
     Batch { offset: i64, source: BatchError },
     #[error("metadata log is damaged at offset {offset}: {source}")]
-    Unpack { offset: i64, source: CompressionError },
+    Records { offset: i64, source: records::DecodeError },
+    #[error("metadata log gives nothing at offset {offset}, below its end {end}")]
+    Nothing { offset: i64, end: i64 },
     #[error(
         "the metadata log's record at offset {offset} was not written by this broker ({source}); \
          if the data directory is Apache Kafka's, choose another one"
@@ -86,7 +88,7 @@ impl Store {
             }
             if offset == started_at {
                 // The log promises at least one whole batch below its end.
-                return Err(StoreError::Batch { offset, source: BatchError::TooShort });
+                return Err(StoreError::Nothing { offset, end });
             }
         }
         Ok(())
@@ -119,10 +121,10 @@ pub fn is_metadata(log: &Log) -> bool {
 
 fn replay_batch(batch: &Batch, catalog: &mut Catalog) -> Result<(), StoreError> {
     let offset = batch.header().base_offset();
-    let records = decode::records(batch, UNPACKED_CAP).map_err(|source| StoreError::Unpack { offset, source })?;
-    for record in records.iter() {
-        let record = record.map_err(|source| StoreError::Batch { offset, source })?;
-        let offset = offset + i64::from(record.offset_delta);
+    let decoded = records::records(batch, UNPACKED_CAP).map_err(|source| StoreError::Records { offset, source })?;
+    for record in decoded.iter() {
+        let record = record.map_err(|source| StoreError::Records { offset, source })?;
+        let offset = decoded.offset(&record);
         let stored = record.value.unwrap_or_default();
         let record = Record::decode(stored).map_err(|source| StoreError::Decode { offset, source })?;
         catalog.apply(&record).map_err(|source| StoreError::Apply { offset, source })?;
