@@ -21,6 +21,7 @@ use jackdaw_storage::{Log, StorageError};
 use parking_lot::Mutex;
 use uuid::Uuid;
 
+use crate::clock::Clock;
 use crate::config::{Config, TopicConfig};
 use crate::partition::{Flusher, Partition};
 
@@ -29,7 +30,10 @@ use image::{Configs, Image, TopicImage};
 use record::Record;
 use registry::Hosted;
 pub use registry::{FindError, Registry, Topic};
-use store::{Store, StoreError};
+use store::Store;
+pub use store::StoreError;
+/// Why the metadata cannot be read at start.
+pub use store::StoreError as OpenError;
 
 /// The level of `metadata.version` that a fresh data directory is formatted with: that of Kafka 4.1 (4.1-IV1).
 const METADATA_VERSION_LEVEL: i16 = 27;
@@ -37,6 +41,7 @@ const METADATA_VERSION_LEVEL: i16 = 27;
 /// All topics of this broker. Readers take an immutable [`Registry`]; commands take turns.
 pub struct Topics {
     node_id: i32,
+    clock: Arc<Clock>,
     config: Arc<ArcSwap<Config>>,
     /// One log directory each; the metadata log is in the first.
     dirs: Vec<Arc<Flusher>>,
@@ -83,31 +88,27 @@ impl Topics {
     ///
     /// # Errors
     /// The metadata log cannot be read or written. A partition that cannot be opened is offline, and no error.
-    pub fn open(
-        dirs: Vec<Arc<Flusher>>,
-        config: Arc<ArcSwap<Config>>,
-        node_id: i32,
-        now_ms: i64,
-    ) -> Result<Topics, StoreError> {
+    pub fn open(dirs: Vec<Arc<Flusher>>, config: Arc<ArcSwap<Config>>, clock: Arc<Clock>) -> Result<Topics, OpenError> {
         let store = Store::open(dirs[0].dir())?;
         let mut catalog = Catalog::default();
         store.replay(&mut catalog)?;
         let topics = Topics {
-            node_id,
+            node_id: config.load().node_id,
+            clock,
             config,
             dirs,
             writer: Mutex::new(Writer { catalog, store }),
             registry: ArcSwap::default(),
             producer_ids: Mutex::new(0..0),
         };
-        topics.host_everything(now_ms)?;
+        topics.host_everything()?;
         Ok(topics)
     }
 
-    fn host_everything(&self, now_ms: i64) -> Result<(), StoreError> {
+    fn host_everything(&self) -> Result<(), StoreError> {
         let mut writer = self.writer.lock();
         if writer.catalog.image().partition_count() > 0 {
-            self.commit(&mut writer, &[Record::BrokerStarted { broker: self.node_id }], now_ms)?;
+            self.commit(&mut writer, &[Record::BrokerStarted { broker: self.node_id }])?;
         }
         let mut found = FoundLogs::scan(&self.dirs);
         let touched: Vec<Uuid> = writer.catalog.image().topics().map(|topic| topic.id).collect();
@@ -167,22 +168,17 @@ impl Topics {
 
     /// Creates topics, each or none of its partitions; results are in the order of `commands`. With `validate_only`
     /// nothing changes. Waits for the disk.
-    pub fn create(
-        &self,
-        commands: &[CreateTopic],
-        validate_only: bool,
-        now_ms: i64,
-    ) -> Vec<Result<CreatedTopic, CreateTopicError>> {
+    pub fn create(&self, commands: &[CreateTopic], validate_only: bool) -> Vec<Result<CreatedTopic, CreateTopicError>> {
         let mut writer = self.writer.lock();
         let config = self.config.load_full();
         let mut results = writer.catalog.create_topics(commands, &self.rules(&config));
         let records: Vec<Record> = results.iter().flatten().cloned().collect();
         if !validate_only && !records.is_empty() {
-            if let Err(error) = self.commit(&mut writer, &records, now_ms) {
+            if let Err(error) = self.commit(&mut writer, &records) {
                 fail_all(&mut results, CreateTopicError::Storage(error.to_string()));
             } else {
                 let failed = self.reconcile(&writer, &ids(&records), &mut FoundLogs::default());
-                self.take_back(&mut writer, failed, &mut results, now_ms);
+                self.take_back(&mut writer, failed, &mut results);
             }
         }
         results.into_iter().map(|result| Ok(created(&result?, &config))).collect()
@@ -194,13 +190,12 @@ impl Topics {
         writer: &mut Writer,
         failed: HashMap<Uuid, StorageError>,
         results: &mut [Result<Record, CreateTopicError>],
-        now_ms: i64,
     ) {
         if failed.is_empty() {
             return;
         }
         let records: Vec<Record> = failed.keys().map(|id| Record::TopicRemoved { id: *id }).collect();
-        match self.commit(writer, &records, now_ms) {
+        match self.commit(writer, &records) {
             Ok(()) => drop(self.reconcile(writer, &ids(&records), &mut FoundLogs::default())),
             Err(error) => tracing::error!(%error, "a topic without logs stays, its partitions offline"),
         }
@@ -218,14 +213,13 @@ impl Topics {
         &self,
         commands: &[AddPartitions],
         validate_only: bool,
-        now_ms: i64,
     ) -> Vec<Result<(), AddPartitionsError>> {
         let mut writer = self.writer.lock();
         let config = self.config.load_full();
         let mut results = writer.catalog.add_partitions(commands, &self.rules(&config));
         let records: Vec<Record> = results.iter().flatten().cloned().collect();
         if !validate_only && !records.is_empty() {
-            if let Err(error) = self.commit(&mut writer, &records, now_ms) {
+            if let Err(error) = self.commit(&mut writer, &records) {
                 fail_all(&mut results, AddPartitionsError::Storage(error.to_string()));
             } else {
                 let failed = self.reconcile(&writer, &ids(&records), &mut FoundLogs::default());
@@ -242,7 +236,7 @@ impl Topics {
     }
 
     /// Deletes topics with all they hold. Readers in flight finish. Waits for the disk.
-    pub fn delete(&self, topics: &[Uuid], now_ms: i64) -> Vec<Result<(), DeleteTopicError>> {
+    pub fn delete(&self, topics: &[Uuid]) -> Vec<Result<(), DeleteTopicError>> {
         let mut writer = self.writer.lock();
         let known = |id: &Uuid| writer.catalog.image().topic_by_id(*id).is_some();
         let mut results: Vec<Result<Record, DeleteTopicError>> = Vec::with_capacity(topics.len());
@@ -256,7 +250,7 @@ impl Topics {
         }
         let records: Vec<Record> = results.iter().flatten().cloned().collect();
         if !records.is_empty() {
-            match self.commit(&mut writer, &records, now_ms) {
+            match self.commit(&mut writer, &records) {
                 Err(error) => fail_all(&mut results, DeleteTopicError::Storage(error.to_string())),
                 Ok(()) => drop(self.reconcile(&writer, &ids(&records), &mut FoundLogs::default())),
             }
@@ -269,7 +263,6 @@ impl Topics {
     pub fn alter_topic_configs<E>(
         &self,
         topic: &str,
-        now_ms: i64,
         change: impl FnOnce(&Configs) -> Result<Configs, E>,
     ) -> Result<(), AlterConfigsError<E>> {
         let mut writer = self.writer.lock();
@@ -278,19 +271,19 @@ impl Topics {
         if configs == topic.configs {
             return Ok(());
         }
-        self.commit(&mut writer, &[Record::TopicConfigsChanged { id: topic.id, configs }], now_ms)
+        self.commit(&mut writer, &[Record::TopicConfigsChanged { id: topic.id, configs }])
             .map_err(|error| AlterConfigsError::Storage(error.to_string()))?;
         self.reconcile(&writer, &[topic.id], &mut FoundLogs::default());
         Ok(())
     }
 
     /// A producer id that no other producer has or had.
-    pub fn next_producer_id(&self, now_ms: i64) -> Result<i64, StoreError> {
+    pub fn next_producer_id(&self) -> Result<i64, StoreError> {
         let mut block = self.producer_ids.lock();
         if block.is_empty() {
             let mut writer = self.writer.lock();
             let (record, first) = writer.catalog.allocate_producer_ids(self.node_id);
-            self.commit(&mut writer, &[record], now_ms)?;
+            self.commit(&mut writer, &[record])?;
             self.publish_image(&writer);
             *block = first..first + PRODUCER_ID_BLOCK;
         }
@@ -308,11 +301,11 @@ impl Topics {
     }
 
     /// Makes records durable and applies them. Afterwards the caller must [`reconcile`](Self::reconcile).
-    fn commit(&self, writer: &mut Writer, records: &[Record], now_ms: i64) -> Result<(), StoreError> {
+    fn commit(&self, writer: &mut Writer, records: &[Record]) -> Result<(), StoreError> {
         let format = Record::FeatureLevelChanged { name: "metadata.version".into(), level: METADATA_VERSION_LEVEL };
         let fresh = writer.catalog.image().version == 0;
         let records: Vec<Record> = fresh.then_some(format).into_iter().chain(records.iter().cloned()).collect();
-        writer.store.append(&records, now_ms)?;
+        writer.store.append(&records, self.clock.now_ms())?;
         for record in &records {
             // What was checked before it was written must fit.
             writer.catalog.apply(record).map_err(|source| StoreError::Apply { offset: -1, source })?;
@@ -401,27 +394,22 @@ impl Opener<'_> {
         }
         if let Some(open) = open {
             open.partition.set_config(self.config.clone());
+            open.partition.set_leader_epoch(partition.leader_epoch);
             return Ok(Some(open));
         }
         let index = index as i32;
         let (dir, log) = match self.found.take(self.topic, index) {
             Some((dir, log)) => {
-                log.update_config(self.config.log.clone());
+                log.update_config(self.config.log());
                 (dir, log)
             }
             None => self.create(index)?,
         };
         self.load[dir] += 1;
-        let partition = Partition::new(
-            self.topic.name.clone(),
-            self.topic.id,
-            index,
-            log,
-            partition.leader_epoch,
-            self.config.clone(),
-            self.topics.dirs[dir].clone(),
-        );
-        Ok(Some(Hosted { partition, dir }))
+        let flusher = self.topics.dirs[dir].clone();
+        let open = Partition::new(self.topic.name.clone(), self.topic.id, index, log, self.config.clone(), flusher);
+        open.set_leader_epoch(partition.leader_epoch);
+        Ok(Some(Hosted { partition: open, dir }))
     }
 
     /// In the directory with the fewest partitions among those online.
@@ -429,7 +417,7 @@ impl Opener<'_> {
         let online = (0..self.load.len()).filter(|&dir| self.topics.dirs[dir].dir().is_online());
         let dir = online.min_by_key(|&dir| self.load[dir]).unwrap_or(0);
         let dirs = &self.topics.dirs;
-        let log = dirs[dir].dir().create(&self.topic.name, self.topic.id, index, self.config.log.clone())?;
+        let log = dirs[dir].dir().create(&self.topic.name, self.topic.id, index, self.config.log())?;
         Ok((dir, log))
     }
 }
@@ -463,13 +451,8 @@ impl FoundLogs {
     fn set_strays_aside(self, dirs: &[Arc<Flusher>]) {
         for (dir, log) in self.logs.into_values().flatten() {
             let (topic, partition, id) = (log.topic(), log.partition(), log.topic_id());
-            match dirs[dir].dir().set_aside(&log) {
-                Ok(path) => tracing::warn!(
-                    topic, partition, %id, path = %path.display(),
-                    "a partition on disk belongs to no topic: its directory was set aside, delete it if it is not needed"
-                ),
-                Err(error) => tracing::error!(topic, partition, %id, %error, "cannot set a stray partition aside"),
-            }
+            let path = dirs[dir].dir().path().display();
+            tracing::warn!(topic, partition, %id, dir = %path, "a partition on disk belongs to no topic");
         }
     }
 }
