@@ -15,6 +15,7 @@ pub mod config;
 pub mod coordinator;
 pub mod fetch;
 pub mod group;
+mod housekeeping;
 pub mod limits;
 pub mod net;
 pub mod partition;
