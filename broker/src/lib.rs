@@ -13,6 +13,7 @@ pub mod broker;
 pub mod clock;
 pub mod config;
 pub mod fetch;
+mod housekeeping;
 pub mod limits;
 pub mod net;
 pub mod partition;

@@ -44,3 +44,6 @@ pub const COLD_READERS: usize = 8;
 
 /// Budget for requests larger than a read buffer, over all connections, where `queued.max.request.bytes` is not set.
 pub const REQUEST_BUDGET_BYTES: usize = 512 * 1024 * 1024;
+
+/// How long a stopping broker waits for its connections to end.
+pub const STOP_DEADLINE: Duration = Duration::from_secs(5);

@@ -1,1 +1,34 @@
-fn main() {}
+//! The `jackdaw` binary.
+
+mod serve;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// A Kafka-compatible log broker, and the tools to live with it
+#[derive(Parser, Debug)]
+#[command(version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    Serve(serve::ServeArgs),
+}
+
+fn main() -> ExitCode {
+    // kafka-protocol's errors would capture a backtrace each when RUST_BACKTRACE is set, at a pace that peers choose.
+    init_log();
+    match Cli::parse().command {
+        Command::Serve(args) => serve::run(args),
+    }
+}
+
+fn init_log() {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("JACKDAW_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_target(false).with_writer(std::io::stderr).init();
+}
