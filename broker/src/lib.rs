@@ -1,1 +1,3 @@
-//! placeholder
+//! The Kafka-compatible broker.
+
+pub mod config;
