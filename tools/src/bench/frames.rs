@@ -57,11 +57,7 @@ impl Template {
         let frame = encode(&request, version, 0)?.freeze();
         let at = frame.windows(batch.len()).position(|window| window == &batch[..]);
         let at = at.ok_or_else(|| malformed("own request", "it lacks its batch"))?;
-        Ok(Self {
-            head: frame[..at].to_vec(),
-            records: batch.clone(),
-            tail: frame.slice(at + batch.len()..),
-        })
+        Ok(Self { head: frame[..at].to_vec(), records: batch.clone(), tail: frame.slice(at + batch.len()..) })
     }
 
     /// A Fetch request for one partition, outside any session.
@@ -298,14 +294,22 @@ mod tests {
                 .with_aborted_transactions(Some(vec![]))
                 .with_records(Some(Bytes::from_static(b"records")));
             let from = FetchableTopicResponse::default()
-                .with_topic(if version < 13 { TopicName(StrBytes::from_static_str("orders")) } else { TopicName::default() })
+                .with_topic(if version < 13 {
+                    TopicName(StrBytes::from_static_str("orders"))
+                } else {
+                    TopicName::default()
+                })
                 .with_topic_id(if version < 13 { Uuid::nil() } else { Uuid::from_u128(7) })
                 .with_partitions(vec![part]);
             let mut out = BytesMut::new();
             ResponseHeader::default().encode(&mut out, FetchResponse::header_version(version)).unwrap();
             FetchResponse::default().with_responses(vec![from]).encode(&mut out, version).unwrap();
             let answer = fetched(&out, version).unwrap();
-            assert_eq!((answer.error_code, answer.high_watermark, answer.records), (0, 9, &b"records"[..]), "{version}");
+            assert_eq!(
+                (answer.error_code, answer.high_watermark, answer.records),
+                (0, 9, &b"records"[..]),
+                "{version}"
+            );
             assert!(fetched(&out[..30], version).is_err());
         }
     }

@@ -4,7 +4,7 @@
 //! write, so that the generator's own cost stays well below that of the broker it drives.
 
 use std::collections::VecDeque;
-use std::io::{self, ErrorKind, IoSlice, Read, Write};
+use std::io::{ErrorKind, IoSlice, Read, Write};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Barrier, Mutex};
@@ -64,13 +64,13 @@ pub(super) fn run<T: Traffic>(
     drive: &Drive,
     requests: u64,
     broker_pid: Option<u32>,
-    mut traffic: impl FnMut(usize, usize) -> T,
+    mut traffic: impl FnMut(usize, usize) -> Result<T, BenchError>,
 ) -> Result<Outcome, BenchError> {
     let mut workers = Vec::new();
     for thread in 0..drive.threads {
         let share = |total: usize| (total * (thread + 1) / drive.threads) - (total * thread / drive.threads);
         let connections = share(drive.connections);
-        workers.push(Worker::new(address, connections, drive, traffic(thread, connections))?);
+        workers.push(Worker::new(address, connections, drive, traffic(thread, connections)?)?);
     }
     let bar = progress(requests);
     let done = AtomicU64::new(0);
@@ -288,7 +288,8 @@ impl<T: Traffic> Worker<T> {
             self.refill(at, tally)?;
         }
         let wait = next.map(|due| due.saturating_duration_since(Instant::now()));
-        Ok(wait.map(|wait| if wait > Duration::from_millis(2) { wait - Duration::from_millis(1) } else { Duration::ZERO }))
+        Ok(wait
+            .map(|wait| if wait > Duration::from_millis(2) { wait - Duration::from_millis(1) } else { Duration::ZERO }))
     }
 
     /// Puts as many requests in flight on a connection as its depth and the work left allow, and writes them.
@@ -423,7 +424,8 @@ impl Connection {
         let Some(prefix) = self.input[..self.filled].first_chunk::<4>() else { return Ok(READ_AHEAD) };
         let length = i32::from_be_bytes(*prefix);
         let size = usize::try_from(length).ok().filter(|size| (4..=MAX_ANSWER).contains(size));
-        let size = size.ok_or_else(|| BenchError::Malformed { what: "answer", why: format!("its length is {length}") })?;
+        let size =
+            size.ok_or_else(|| BenchError::Malformed { what: "answer", why: format!("its length is {length}") })?;
         Ok((size + 4).max(READ_AHEAD))
     }
 
@@ -464,9 +466,4 @@ impl Outgoing {
             self.parts.pop_front();
         }
     }
-}
-
-/// Whether an error means that the peer went away.
-pub(super) fn is_gone(error: &io::Error) -> bool {
-    matches!(error.kind(), ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset | ErrorKind::BrokenPipe)
 }

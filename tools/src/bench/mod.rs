@@ -9,6 +9,7 @@
 //! programs that do only the unavoidable part of a broker's work.
 
 mod args;
+mod batch;
 mod consume;
 mod error;
 mod frames;

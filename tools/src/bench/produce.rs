@@ -154,8 +154,9 @@ pub(super) struct ProduceTraffic {
 impl ProduceTraffic {
     pub(super) fn new(load: &Load<'_>, thread: usize, connections: usize) -> Result<Self, BenchError> {
         let template = |partition, acks| Template::produce(load.topic, partition, load.batch, acks, load.version);
-        let templates: Vec<Template> =
-            (0..load.topic.partitions.max(1)).map(|partition| template(partition, load.acks)).collect::<Result<_, _>>()?;
+        let templates: Vec<Template> = (0..load.topic.partitions.max(1))
+            .map(|partition| template(partition, load.acks))
+            .collect::<Result<_, _>>()?;
         let count = templates.len();
         Ok(Self {
             // Connections begin at different partitions, so that they do not march in step over one after another.

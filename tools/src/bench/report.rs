@@ -33,7 +33,7 @@ pub(super) fn latency(histogram: &Histogram<u64>) -> Value {
 /// Prints `report` on standard output and, if asked for, writes it to a file.
 pub(super) fn finish(report: &Value, json_file: Option<&Path>) -> Result<(), BenchError> {
     let mut table = Table::new();
-    table.load_preset(presets::NOTHING);
+    table.load_style(presets::NOTHING);
     if let Value::Object(object) = report {
         rows(&mut table, "", object);
     }
@@ -45,15 +45,15 @@ pub(super) fn finish(report: &Value, json_file: Option<&Path>) -> Result<(), Ben
     let _ = std::io::stdout().write_all(text.as_bytes());
     if let Some(path) = json_file {
         let text = format!("{report:#}\n");
-        std::fs::write(path, text)
-            .map_err(|source| BenchError::File { path: path.display().to_string(), source })?;
+        std::fs::write(path, text).map_err(|source| BenchError::File { path: path.display().to_string(), source })?;
     }
     Ok(())
 }
 
 fn rows(table: &mut Table, prefix: &str, object: &Map<String, Value>) {
     for (key, value) in object {
-        let name = if prefix.is_empty() { key.replace('_', " ") } else { format!("{prefix} {}", key.replace('_', " ")) };
+        let name =
+            if prefix.is_empty() { key.replace('_', " ") } else { format!("{prefix} {}", key.replace('_', " ")) };
         match value {
             Value::Object(inner) => rows(table, &name, inner),
             Value::Null => {}

@@ -186,10 +186,8 @@ impl Topic {
 
     fn wait_for_leaders(client: &mut Client, name: String, partitions: i32) -> Result<Self, BenchError> {
         let version = client.api_versions()?.choose::<MetadataRequest>(None)?.min(12);
-        let asked =
-            MetadataRequestTopic::default().with_name(Some(TopicName(StrBytes::from_string(name.clone()))));
-        let request =
-            MetadataRequest::default().with_topics(Some(vec![asked])).with_allow_auto_topic_creation(false);
+        let asked = MetadataRequestTopic::default().with_name(Some(TopicName(StrBytes::from_string(name.clone()))));
+        let request = MetadataRequest::default().with_topics(Some(vec![asked])).with_allow_auto_topic_creation(false);
         let deadline = Instant::now() + READY_WITHIN;
         loop {
             let answer = client.call(&request, version)?;
