@@ -178,6 +178,10 @@ impl Tally {
     fn complete(&mut self, due: Instant, now: Instant, bytes: u64) {
         let nanos = u64::try_from(now.saturating_duration_since(due).as_nanos()).unwrap_or(u64::MAX);
         self.latency.saturating_record(nanos);
+        self.count(bytes);
+    }
+
+    fn count(&mut self, bytes: u64) {
         self.requests += 1;
         self.bytes += bytes;
         self.to_complete = self.to_complete.saturating_sub(1);
@@ -316,7 +320,7 @@ impl<T: Traffic> Worker<T> {
                     None => connection.in_flight.push_back((id, due)),
                     Some(bytes) => {
                         issued += 1;
-                        tally.complete(due, now, bytes);
+                        tally.count(bytes);
                     }
                 }
             }

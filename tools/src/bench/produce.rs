@@ -120,9 +120,12 @@ pub(super) fn report_of(command: &str, settings: Value, outcome: &Outcome, recor
         "seconds": seconds,
         "requests_per_second": outcome.requests as f64 / seconds,
         "mib_per_second": mib / seconds,
-        "latency_us": report::latency(&outcome.latency),
         "generator_cpu_seconds": outcome.generator_cpu_seconds,
     });
+    // With acks=0 there is nothing that could be timed.
+    if !outcome.latency.is_empty() {
+        report["latency_us"] = report::latency(&outcome.latency);
+    }
     if records_per_request > 0 {
         report["records"] = json!(records);
         report["records_per_second"] = json!(records as f64 / seconds);
