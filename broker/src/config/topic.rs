@@ -165,3 +165,26 @@ pub fn validate(name: &str, value: &str) -> Result<(), ConfigError> {
     };
     def.check(value).map_err(|allowed| ConfigError::invalid(name, value, allowed))
 }
+
+impl TopicConfig {
+    /// The part that storage needs.
+    #[must_use]
+    pub fn log(&self) -> jackdaw_storage::LogConfig {
+        jackdaw_storage::LogConfig {
+            segment_bytes: self.segment_bytes,
+            segment_ms: self.segment_ms,
+            segment_jitter_ms: self.segment_jitter_ms,
+            index_interval_bytes: self.index_interval_bytes,
+            segment_index_bytes: self.segment_index_bytes,
+            max_message_bytes: self.max_message_bytes,
+            timestamp_type: match self.message_timestamp_type {
+                TimestampType::CreateTime => jackdaw_storage::TimestampType::CreateTime,
+                TimestampType::LogAppendTime => jackdaw_storage::TimestampType::LogAppendTime,
+            },
+            timestamp_before_max_ms: self.message_timestamp_before_max_ms,
+            timestamp_after_max_ms: self.message_timestamp_after_max_ms,
+            producer_id_expiration_ms: self.producer_id_expiration_ms,
+            preallocate: self.preallocate,
+        }
+    }
+}

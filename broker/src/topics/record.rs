@@ -1,0 +1,159 @@
+//! The changes that metadata can go through: one record is one change, and replaying them is the only way state comes
+//! to be. On disk a record is a JSON object with its `type` and a version `v`; unknown fields are skipped, so that a
+//! later release may add some, and an unknown type or a higher version is refused, because skipping a change would
+//! lose it.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// The version that this release writes, and the highest it reads.
+const VERSION: u16 = 0;
+
+/// One change of the metadata.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Record {
+    /// A topic with all its partitions: `assignments[p]` are the replicas of partition `p`, the leader first.
+    TopicCreated {
+        name: String,
+        #[serde(with = "uuid_text")]
+        id: Uuid,
+        assignments: Vec<Vec<i32>>,
+        configs: BTreeMap<String, String>,
+    },
+    /// Partitions after the existing ones.
+    PartitionsAdded {
+        #[serde(with = "uuid_text")]
+        id: Uuid,
+        assignments: Vec<Vec<i32>>,
+    },
+    TopicRemoved {
+        #[serde(with = "uuid_text")]
+        id: Uuid,
+    },
+    /// The topic's overrides from now on, all of them.
+    TopicConfigsChanged {
+        #[serde(with = "uuid_text")]
+        id: Uuid,
+        configs: BTreeMap<String, String>,
+    },
+    /// The dynamic configs of one broker from now on, or, without `broker`, of all brokers.
+    BrokerConfigsChanged { broker: Option<i32>, configs: BTreeMap<String, String> },
+    /// The dynamic configs of a group from now on.
+    GroupConfigsChanged { group: String, configs: BTreeMap<String, String> },
+    /// Producer ids below `next` are given out (or in some broker's hands).
+    ProducerIdsAllocated { broker: i32, next: i64 },
+    /// A finalized feature.
+    FeatureLevelChanged { name: String, level: i16 },
+    /// A broker came up: it leads its partitions in a new epoch, so that clients notice what a crash cost.
+    BrokerStarted { broker: i32 },
+}
+
+#[derive(Serialize)]
+struct Versioned<'a> {
+    #[serde(flatten)]
+    record: &'a Record,
+    v: u16,
+}
+
+#[derive(Deserialize)]
+struct Head {
+    r#type: String,
+    v: u16,
+}
+
+/// A stored record that this release cannot take.
+#[derive(Debug, thiserror::Error)]
+pub enum DecodeError {
+    #[error("metadata record is not understood: {0}")]
+    Malformed(#[from] serde_json::Error),
+    #[error(
+        "metadata record '{kind}' has version {version}, this release reads up to {VERSION}: \
+         start the release that wrote it, or a later one"
+    )]
+    TooNew { kind: String, version: u16 },
+}
+
+impl Record {
+    /// The bytes to store.
+    pub fn encode(&self) -> Vec<u8> {
+        serde_json::to_vec(&Versioned { record: self, v: VERSION }).expect("records are maps of strings and numbers")
+    }
+
+    /// Reads what [`encode`](Record::encode) wrote.
+    pub fn decode(bytes: &[u8]) -> Result<Record, DecodeError> {
+        let head: Head = serde_json::from_slice(bytes)?;
+        if head.v > VERSION {
+            return Err(DecodeError::TooNew { kind: head.r#type, version: head.v });
+        }
+        Ok(serde_json::from_slice(bytes)?)
+    }
+}
+
+mod uuid_text {
+    use serde::{Deserialize, Deserializer, Serializer};
+    use uuid::Uuid;
+
+    pub(super) fn serialize<S: Serializer>(id: &Uuid, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(id)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Uuid, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+    use super::*;
+
+    #[test]
+    fn records_survive_the_way_to_disk_and_back() {
+        let configs = BTreeMap::from([("retention.ms".to_owned(), "1".to_owned())]);
+        let id = Uuid::from_u128(7);
+        for record in [
+            Record::TopicCreated {
+                name: "t".into(),
+                id,
+                assignments: vec![vec![1], vec![2, 1]],
+                configs: configs.clone(),
+            },
+            Record::PartitionsAdded { id, assignments: vec![vec![1]] },
+            Record::TopicRemoved { id },
+            Record::TopicConfigsChanged { id, configs: configs.clone() },
+            Record::BrokerConfigsChanged { broker: None, configs: configs.clone() },
+            Record::BrokerConfigsChanged { broker: Some(1), configs: configs.clone() },
+            Record::GroupConfigsChanged { group: "g".into(), configs },
+            Record::ProducerIdsAllocated { broker: 1, next: i64::MAX },
+            Record::FeatureLevelChanged { name: "metadata.version".into(), level: 27 },
+            Record::BrokerStarted { broker: 1 },
+        ] {
+            assert_eq!(Record::decode(&record.encode()).unwrap(), record);
+        }
+    }
+
+    #[test]
+    fn the_stored_form_is_stable() {
+        let record = Record::TopicCreated {
+            name: "t".into(),
+            id: Uuid::from_u128(1),
+            assignments: vec![vec![1], vec![1]],
+            configs: BTreeMap::new(),
+        };
+        let stored = r#"{"type":"topic_created","name":"t","id":"00000000-0000-0000-0000-000000000001","assignments":[[1],[1]],"configs":{},"v":0}"#;
+        assert_eq!(String::from_utf8(record.encode()).unwrap(), stored);
+        let later = stored.replace("\"v\"", "\"added_later\":true,\"v\"");
+        assert_eq!(Record::decode(later.as_bytes()).unwrap(), record);
+    }
+
+    #[test]
+    fn a_record_of_a_later_release_is_refused_with_what_to_do() {
+        let error = Record::decode(br#"{"type":"topic_created","v":1,"shape":"new"}"#).unwrap_err().to_string();
+        assert!(error.contains("'topic_created' has version 1, this release reads up to 0: start the release"));
+        assert!(Record::decode(br#"{"type":"acl_created","v":0}"#).is_err());
+        assert!(Record::decode(b"\xff").is_err());
+    }
+}

@@ -1,0 +1,240 @@
+//! Errors of the storage crate: one enum per operation, each with the data its message needs.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// A failure of the disk below a log, or damage found on it.
+///
+/// It is `Clone`, because one failed sync answers every append that waited for it, and because the first failure of a
+/// log directory is the answer to everything asked of that directory afterwards.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum StorageError {
+    /// A file operation failed. A failed write or sync has taken the log directory offline.
+    #[error("cannot {operation} {}: {source}", path.display())]
+    Io {
+        /// What was tried, as a verb: "write", "sync", "map".
+        operation: &'static str,
+        /// The file or directory concerned.
+        path: Arc<Path>,
+        /// What the system answered.
+        source: Arc<io::Error>,
+    },
+    /// Bytes that had been safe on this disk cannot be what was written. Nothing was cut: the file stays as found, and
+    /// the log takes no appends until it is repaired.
+    #[error(
+        "{} is damaged at byte {position}, below its recovery point: {reason}; \
+         the partition is quarantined, restore the file or delete the partition", path.display()
+    )]
+    Corrupt {
+        /// The damaged file.
+        path: Arc<Path>,
+        /// Where the damage begins.
+        position: u64,
+        /// What is wrong there.
+        reason: Arc<str>,
+    },
+    /// The partition was deleted while the caller still held its log.
+    #[error("partition {topic}-{partition} was deleted")]
+    Deleted {
+        /// Topic of the deleted log.
+        topic: Arc<str>,
+        /// Partition of the deleted log.
+        partition: i32,
+    },
+    /// A log of that name is there already.
+    #[error("partition directory {} exists already", path.display())]
+    Exists {
+        /// The directory in the way.
+        path: Arc<Path>,
+    },
+    /// A topic name that cannot be a directory of its own.
+    #[error("topic name {name:?} cannot name a partition directory")]
+    BadName {
+        /// The name refused.
+        name: String,
+    },
+}
+
+impl StorageError {
+    pub(crate) fn io(operation: &'static str, path: &Path, source: io::Error) -> StorageError {
+        StorageError::Io { operation, path: Arc::from(path), source: Arc::new(source) }
+    }
+
+    /// What kind of system error it was, where it was one.
+    pub fn io_kind(&self) -> Option<io::ErrorKind> {
+        match self {
+            StorageError::Io { source, .. } => Some(source.kind()),
+            StorageError::Corrupt { .. }
+            | StorageError::Deleted { .. }
+            | StorageError::Exists { .. }
+            | StorageError::BadName { .. } => None,
+        }
+    }
+}
+
+/// Why a log directory could not be opened. Each message says what to do about it.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another process, or another broker in this one, has it.
+    #[error("data directory {} is in use by another broker; stop that one, or choose another directory", path.display())]
+    Locked {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// `meta.properties` names another cluster.
+    #[error(
+        "data directory {} belongs to cluster {found}, this broker is of cluster {expected}; \
+         set the right cluster id, or choose another directory", path.display()
+    )]
+    OtherCluster {
+        /// The directory.
+        path: PathBuf,
+        /// The id in its meta.properties.
+        found: String,
+        /// The id asked for.
+        expected: String,
+    },
+    /// `meta.properties` names another node.
+    #[error(
+        "data directory {} belongs to node.id {found}, this broker has node.id {expected}; \
+         set node.id={found}, or choose another directory", path.display()
+    )]
+    OtherNode {
+        /// The directory.
+        path: PathBuf,
+        /// The id in its meta.properties.
+        found: i32,
+        /// The id asked for.
+        expected: i32,
+    },
+    /// A small file of the directory does not read as what it should be.
+    #[error("cannot understand {}: {reason}; restore it from a copy, or remove it if you know what it held", path.display())]
+    BadFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Apache Kafka's compaction was interrupted between its renames.
+    #[error("{} was left by an interrupted compaction; start the broker that wrote it once, so that it completes it", path.display())]
+    UnfinishedSwap {
+        /// The file found.
+        path: PathBuf,
+    },
+    /// The disk refused.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
+
+/// Why one batch was not appended. The others of the same call are not concerned, unless it is `Storage`.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum AppendError {
+    /// The batch does not follow the last one of its producer.
+    #[error(
+        "producer {producer_id} epoch {epoch}: sequence {sequence} does not follow {last_sequence} (out of order)"
+    )]
+    OutOfOrderSequence {
+        /// Producer id of the batch.
+        producer_id: i64,
+        /// Epoch of the batch.
+        epoch: i16,
+        /// First sequence of the batch.
+        sequence: i32,
+        /// Last sequence the log knows; -1 when none.
+        last_sequence: i32,
+    },
+    /// The producer has been replaced by one of a newer epoch.
+    #[error("producer {producer_id}: epoch {epoch} is older than {current}, which the log has seen")]
+    InvalidProducerEpoch {
+        /// Producer id of the batch.
+        producer_id: i64,
+        /// Epoch of the batch.
+        epoch: i16,
+        /// Epoch the log knows.
+        current: i16,
+    },
+    /// A plain batch from a producer whose transaction is open.
+    #[error("producer {producer_id} wrote a batch outside its open transaction")]
+    InvalidTxnState {
+        /// Producer id of the batch.
+        producer_id: i64,
+    },
+    /// A marker written by a transaction coordinator that has been replaced.
+    #[error("transaction marker of coordinator epoch {epoch}, but {current} has been seen")]
+    CoordinatorFenced {
+        /// Epoch of the marker.
+        epoch: i32,
+        /// Epoch the log knows.
+        current: i32,
+    },
+    /// A timestamp outside what `message.timestamp.before.max.ms` and `message.timestamp.after.max.ms` allow.
+    #[error("timestamp {timestamp} is outside {earliest}..={latest}")]
+    InvalidTimestamp {
+        /// The offending timestamp, in ms.
+        timestamp: i64,
+        /// Earliest allowed, in ms.
+        earliest: i64,
+        /// Latest allowed, in ms.
+        latest: i64,
+    },
+    /// Larger than `max.message.bytes`.
+    #[error("batch of {size} bytes is larger than max.message.bytes={max}")]
+    TooLarge {
+        /// Size of the batch, head included.
+        size: usize,
+        /// The limit.
+        max: usize,
+    },
+    /// Larger than a whole segment.
+    #[error("batch of {size} bytes is larger than segment.bytes={max}")]
+    LargerThanSegment {
+        /// Size of the batch, head included.
+        size: usize,
+        /// The limit.
+        max: usize,
+    },
+    /// A batch that a client may not write.
+    #[error("invalid batch: {reason}")]
+    InvalidRecord {
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// The disk failed; nothing of the call that had not been answered before is in the log.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
+
+/// Why a read gave nothing.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum ReadError {
+    /// The offset is not one of the log.
+    #[error("offset {offset} is outside {start}..={end}")]
+    OutOfRange {
+        /// The offset asked for.
+        offset: i64,
+        /// Log start offset.
+        start: i64,
+        /// Log end offset.
+        end: i64,
+    },
+    /// The disk failed, or the range is quarantined.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
+
+/// Why records were not deleted.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum DeleteRecordsError {
+    /// Above the high watermark, or negative.
+    #[error("cannot delete records before offset {offset}: the high watermark is {high_watermark}")]
+    OutOfRange {
+        /// The offset asked for.
+        offset: i64,
+        /// The bound.
+        high_watermark: i64,
+    },
+    /// The disk failed.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
