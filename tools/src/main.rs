@@ -1,5 +1,6 @@
 //! The `jackdaw` binary.
 
+mod bench;
 mod serve;
 
 use std::process::ExitCode;
@@ -17,6 +18,7 @@ struct Cli {
 #[derive(Subcommand, Debug)]
 enum Command {
     Serve(serve::ServeArgs),
+    Bench(bench::BenchArgs),
 }
 
 fn main() -> ExitCode {
@@ -24,6 +26,13 @@ fn main() -> ExitCode {
     init_log();
     match Cli::parse().command {
         Command::Serve(args) => serve::run(args),
+        Command::Bench(args) => match bench::run(&args) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("{error}");
+                ExitCode::FAILURE
+            }
+        },
     }
 }
 
