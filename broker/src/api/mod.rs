@@ -10,13 +10,15 @@ use std::pin::Pin;
 
 use bytes::Bytes;
 use jackdaw_protocol::guard;
-use jackdaw_protocol::messages::{Encodable, HeaderVersion, Request};
+use jackdaw_protocol::messages::{ApiVersionsRequest, Encodable, FetchRequest, HeaderVersion, ProduceRequest, Request};
 
 pub use context::{ConnectionInfo, Context};
 
 use crate::net::Outgoing;
 
-mod api_versions;
+pub mod api_versions;
+mod fetch;
+pub mod produce;
 
 /// What a handler answers.
 ///
@@ -85,7 +87,18 @@ pub struct Row {
     /// Lowest version named in ApiVersions.
     pub advertised_min: i16,
     request_header_version: fn(i16) -> i16,
-    serve: fn(&Context<'_>, i32, Bytes, &mut Outgoing) -> Served,
+    work: Work,
+}
+
+/// Guards, decodes and handles one request body.
+pub type Serve = fn(&Context<'_>, i32, Bytes, &mut Outgoing) -> Served;
+
+/// How requests of an API are worked on.
+enum Work {
+    /// One by one.
+    Each(Serve),
+    /// Those that arrived together, together: see [`produce::ProduceRun`].
+    InRuns,
 }
 
 const fn row<H: Handler>(name: &'static str) -> Row {
@@ -96,12 +109,22 @@ const fn row<H: Handler>(name: &'static str) -> Row {
         max: H::MAX,
         advertised_min: H::ADVERTISED_MIN,
         request_header_version: H::header_version,
-        serve: serve::<H>,
+        work: Work::Each(serve::<H>),
     }
 }
 
+const PRODUCE: Row = Row {
+    key: produce::KEY,
+    name: "Produce",
+    min: produce::VERSIONS.min,
+    max: produce::VERSIONS.max,
+    advertised_min: produce::ADVERTISED_MIN,
+    request_header_version: <ProduceRequest as HeaderVersion>::header_version,
+    work: Work::InRuns,
+};
+
 /// Every API served, by key.
-pub static TABLE: &[Row] = &[row::<jackdaw_protocol::messages::ApiVersionsRequest>("ApiVersions")];
+pub static TABLE: &[Row] = &[PRODUCE, row::<FetchRequest>("Fetch"), row::<ApiVersionsRequest>("ApiVersions")];
 
 /// The row of an API key.
 pub fn find(key: i16) -> Option<&'static Row> {
@@ -113,9 +136,15 @@ pub fn is_flexible(key: i16, version: i16) -> Option<bool> {
     find(key).map(|row| (row.request_header_version)(version.min(row.max)) >= 2)
 }
 
-/// Guards, decodes and handles one request body.
-pub fn dispatch(row: &Row, ctx: &Context<'_>, correlation_id: i32, body: Bytes, out: &mut Outgoing) -> Served {
-    (row.serve)(ctx, correlation_id, body, out)
+impl Row {
+    /// What guards, decodes and handles one request body; none for requests that are collected in a
+    /// [`produce::ProduceRun`].
+    pub fn each(&self) -> Option<Serve> {
+        match self.work {
+            Work::Each(serve) => Some(serve),
+            Work::InRuns => None,
+        }
+    }
 }
 
 /// Guards and decodes a request body of a version in the served range.

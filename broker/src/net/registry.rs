@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use futures_util::task::AtomicWaker;
 use parking_lot::Mutex;
@@ -136,6 +137,18 @@ impl Registry {
             if let Some(reason) = vitals.overdue(now_ms, idle_ms) {
                 vitals.close(reason);
             }
+        }
+    }
+
+    /// Waits until no connection is open, at most so long.
+    pub async fn emptied(&self, at_most: Duration) {
+        let empty = async {
+            while self.count() > 0 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        if tokio::time::timeout(at_most, empty).await.is_err() {
+            tracing::warn!(connections = self.count(), "stopping although connections are open");
         }
     }
 

@@ -100,6 +100,11 @@ impl Partition {
         self.leader_epoch.load(Ordering::Relaxed)
     }
 
+    /// Appends from here on are of this epoch.
+    pub fn set_leader_epoch(&self, epoch: i32) {
+        self.leader_epoch.store(epoch, Ordering::Relaxed);
+    }
+
     /// The topic's configuration in effect.
     pub fn topic_config(&self) -> Arc<TopicConfig> {
         self.config.load_full()
