@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::coordinator::{Groups, OFFSETS_TOPIC};
+use crate::coordinator::Groups;
 use crate::fetch::session::Sessions;
 use crate::net::{self, ListenError, Registry};
 use crate::partition::Flusher;
@@ -104,9 +104,7 @@ impl Broker {
         let config = Arc::new(ArcSwap::from_pointee(config));
         let topics = Topics::open(flushers.clone(), config.clone(), clock.clone())?;
         let groups = Arc::new(Groups::new(config.clone(), clock.clone()));
-        if let Some(topic) = topics.topic(OFFSETS_TOPIC) {
-            groups.open(&topic.partitions().cloned().collect::<Vec<_>>());
-        }
+        groups.open_existing(&topics);
         Ok(Arc::new(Broker {
             fetch_sessions: Sessions::new(slots, rand::random()),
             request_budget: Arc::new(Semaphore::new(request_budget_kib as usize)),
@@ -191,6 +189,7 @@ impl Running {
         for task in &self.tasks {
             task.abort();
         }
+        self.broker.groups.stop();
         let broker = self.broker;
         broker.connections.emptied(limits::STOP_DEADLINE).await;
         tokio::task::block_in_place(|| {

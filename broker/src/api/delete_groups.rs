@@ -1,7 +1,7 @@
 //! DeleteGroups, 0 to 2: removes groups without members, and their offsets.
 
 use jackdaw_protocol::messages::delete_groups_response::DeletableGroupResult;
-use jackdaw_protocol::messages::{DeleteGroupsRequest, DeleteGroupsResponse};
+use jackdaw_protocol::messages::{DeleteGroupsRequest, DeleteGroupsResponse, GroupId};
 
 use super::errors;
 use super::group_words::{owned, reply};
@@ -10,7 +10,7 @@ use crate::coordinator::Outcome;
 
 impl Handler for DeleteGroupsRequest {
     fn handle(self, ctx: &Context<'_>) -> Reply<DeleteGroupsResponse> {
-        let delete = |group: &jackdaw_protocol::messages::GroupId| ctx.broker.groups.delete_group(&owned(group));
+        let delete = |group: &GroupId| ctx.broker.groups.delete_group(&owned(group));
         let outcome = Outcome::all(self.groups_names.iter().map(delete).collect());
         reply(outcome, move |answers| {
             let results = self.groups_names.into_iter().zip(answers).map(|(group_id, answer)| {

@@ -2,7 +2,7 @@
 //! for unknown groups with a message; before, they are in state Dead.
 
 use jackdaw_protocol::messages::describe_groups_response::{DescribedGroup, DescribedGroupMember};
-use jackdaw_protocol::messages::{DescribeGroupsRequest, DescribeGroupsResponse, ResponseError, StrBytes};
+use jackdaw_protocol::messages::{DescribeGroupsRequest, DescribeGroupsResponse, GroupId, ResponseError, StrBytes};
 
 use super::errors;
 use super::group_words::{ALL_GROUP_OPERATIONS, owned, reply, wire, wire_or_null};
@@ -17,7 +17,7 @@ const UNKNOWN_GROUP_SINCE: i16 = 6;
 impl Handler for DescribeGroupsRequest {
     fn handle(self, ctx: &Context<'_>) -> Reply<DescribeGroupsResponse> {
         let version = ctx.api_version;
-        let describe = |group: &jackdaw_protocol::messages::GroupId| ctx.broker.groups.describe(&owned(group));
+        let describe = |group: &GroupId| ctx.broker.groups.describe(&owned(group));
         let outcome = Outcome::all(self.groups.iter().map(describe).collect());
         reply(outcome, move |answers| {
             let groups = self.groups.into_iter().zip(answers).map(|(group_id, answer)| {

@@ -58,13 +58,20 @@ fn coordinates(ctx: &Context<'_>, key_type: i8, key: &str) -> Result<(String, u1
     match key_type {
         GROUP => {}
         TRANSACTION => {
-            return Err(Failure::with(ResponseError::UnsupportedVersion, "transactions are not served by this version"));
+            return Err(Failure::with(
+                ResponseError::UnsupportedVersion,
+                "transactions are not served by this version",
+            ));
         }
         SHARE => {
-            return Err(Failure::with(ResponseError::UnsupportedVersion, "share groups are not served by this version"));
+            return Err(Failure::with(
+                ResponseError::UnsupportedVersion,
+                "share groups are not served by this version",
+            ));
         }
         other => {
-            let message = format!("coordinator key type {other} is unknown; 0 is a group, 1 a transaction, 2 a share group");
+            let message =
+                format!("coordinator key type {other} is unknown; 0 is a group, 1 a transaction, 2 a share group");
             return Err(Failure::with(ResponseError::InvalidRequest, message));
         }
     }

@@ -1,6 +1,7 @@
 //! LeaveGroup, 0 to 5: members go. Up to version 2 one member, whose verdict is the answer's error; from version 3 many,
 //! each with its own, also static members by instance id alone (an administrator removes them). Version 5 adds a reason.
 
+use jackdaw_protocol::messages::leave_group_request::MemberIdentity;
 use jackdaw_protocol::messages::leave_group_response::MemberResponse;
 use jackdaw_protocol::messages::{LeaveGroupRequest, LeaveGroupResponse, ResponseError};
 
@@ -20,7 +21,7 @@ impl Handler for LeaveGroupRequest {
         }
         let many = ctx.api_version >= MANY_MEMBERS_SINCE;
         let leaving: Vec<Leaving> = if many {
-            let member = |member: &jackdaw_protocol::messages::leave_group_request::MemberIdentity| Leaving {
+            let member = |member: &MemberIdentity| Leaving {
                 member_id: owned(&member.member_id),
                 instance_id: owned_or_none(member.group_instance_id.as_ref()),
             };
@@ -33,7 +34,7 @@ impl Handler for LeaveGroupRequest {
             Err(error) => refused(errors::group(&error).error.code()),
             Ok(verdicts) if !many => refused(verdicts.into_iter().next().map_or(0, code)),
             Ok(verdicts) => {
-                let member = |(member, verdict): (jackdaw_protocol::messages::leave_group_request::MemberIdentity, _)| {
+                let member = |(member, verdict): (MemberIdentity, _)| {
                     MemberResponse::default()
                         .with_member_id(member.member_id)
                         .with_group_instance_id(member.group_instance_id)

@@ -6,7 +6,9 @@
 
 use std::sync::Arc;
 
-use jackdaw_protocol::messages::offset_fetch_request::OffsetFetchRequestGroup;
+use jackdaw_protocol::messages::offset_fetch_request::{
+    OffsetFetchRequestGroup, OffsetFetchRequestTopic, OffsetFetchRequestTopics,
+};
 use jackdaw_protocol::messages::offset_fetch_response::{
     OffsetFetchResponseGroup, OffsetFetchResponsePartition, OffsetFetchResponsePartitions, OffsetFetchResponseTopic,
     OffsetFetchResponseTopics,
@@ -35,13 +37,10 @@ impl Handler for OffsetFetchRequest {
 
 fn many_groups(request: OffsetFetchRequest, ctx: &Context<'_>) -> Reply<OffsetFetchResponse> {
     let ask = |group: &OffsetFetchRequestGroup| {
-        let flat = |topics: &Vec<_>| {
-            let topics = topics.iter();
-            topics.flat_map(|topic: &jackdaw_protocol::messages::offset_fetch_request::OffsetFetchRequestTopics| {
-                asked(&topic.name, &topic.partition_indexes)
-            })
+        let flat = |topics: &Vec<OffsetFetchRequestTopics>| -> Asked {
+            topics.iter().flat_map(|topic| asked(&topic.name, &topic.partition_indexes)).collect()
         };
-        let wanted = group.topics.as_ref().map(|topics| flat(topics).collect());
+        let wanted = group.topics.as_ref().map(flat);
         fetch(ctx, &owned(&group.group_id), wanted, request.require_stable)
     };
     let outcome = Outcome::all(request.groups.iter().map(ask).collect());
@@ -74,13 +73,10 @@ fn topics_of_group(fetched: Fetched) -> Vec<OffsetFetchResponseTopics> {
 
 fn one_group(request: &OffsetFetchRequest, ctx: &Context<'_>) -> Reply<OffsetFetchResponse> {
     let version = ctx.api_version;
-    let flat = |topics: &Vec<_>| {
-        let topics = topics.iter();
-        topics.flat_map(|topic: &jackdaw_protocol::messages::offset_fetch_request::OffsetFetchRequestTopic| {
-            asked(&topic.name, &topic.partition_indexes)
-        })
+    let flat = |topics: &Vec<OffsetFetchRequestTopic>| -> Asked {
+        topics.iter().flat_map(|topic| asked(&topic.name, &topic.partition_indexes)).collect()
     };
-    let wanted: Option<Asked> = request.topics.as_ref().map(|topics| flat(topics).collect());
+    let wanted = request.topics.as_ref().map(flat);
     let outcome = fetch(ctx, &owned(&request.group_id), wanted.clone(), request.require_stable);
     reply(outcome, move |answer| match answer {
         Ok(fetched) => OffsetFetchResponse::default().with_topics(topics(fetched, version, 0)),

@@ -524,7 +524,11 @@ impl Groups {
     }
 
     fn all(&self) -> Vec<Arc<Cell>> {
-        self.cells.load().as_ref().map(|cells| cells.by_partition.iter().flatten().cloned().collect()).unwrap_or_default()
+        self.cells
+            .load()
+            .as_ref()
+            .map(|cells| cells.by_partition.iter().flatten().cloned().collect())
+            .unwrap_or_default()
     }
 
     fn now_ms(&self) -> u64 {
