@@ -1,10 +1,14 @@
 //! The `jackdaw` binary.
 
+mod client;
+mod output;
 mod serve;
+mod topic;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use output::CliError;
 
 /// A Kafka-compatible log broker, and the tools to live with it
 #[derive(Parser, Debug)]
@@ -17,14 +21,32 @@ struct Cli {
 #[derive(Subcommand, Debug)]
 enum Command {
     Serve(serve::ServeArgs),
+    Topic(topic::TopicArgs),
 }
 
 fn main() -> ExitCode {
-    // kafka-protocol's errors would capture a backtrace each when RUST_BACKTRACE is set, at a pace that peers choose.
-    init_log();
     match Cli::parse().command {
-        Command::Serve(args) => serve::run(args),
+        Command::Serve(args) => {
+            init_log();
+            serve::run(args)
+        }
+        Command::Topic(args) => talk(topic::run(args)),
     }
+}
+
+/// Runs a command that talks to a cluster as a client.
+fn talk(command: impl Future<Output = Result<(), CliError>>) -> ExitCode {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let result = match runtime {
+        Ok(runtime) => {
+            let result = runtime.block_on(command);
+            // A thread may still wait for a line of standard input; the process need not.
+            runtime.shutdown_background();
+            result
+        }
+        Err(error) => Err(CliError::io("cannot start the runtime")(error)),
+    };
+    output::finish(result)
 }
 
 fn init_log() {
