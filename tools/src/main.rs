@@ -1,5 +1,6 @@
 //! The `jackdaw` binary.
 
+mod bench;
 mod client;
 mod output;
 mod serve;
@@ -22,6 +23,7 @@ struct Cli {
 enum Command {
     Serve(serve::ServeArgs),
     Topic(topic::TopicArgs),
+    Bench(bench::BenchArgs),
 }
 
 fn main() -> ExitCode {
@@ -31,6 +33,13 @@ fn main() -> ExitCode {
             serve::run(args)
         }
         Command::Topic(args) => talk(topic::run(args)),
+        Command::Bench(args) => match bench::run(&args) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                output::complain(&error);
+                ExitCode::FAILURE
+            }
+        },
     }
 }
 
@@ -52,5 +61,10 @@ fn talk(command: impl Future<Output = Result<(), CliError>>) -> ExitCode {
 fn init_log() {
     let filter = tracing_subscriber::EnvFilter::try_from_env("JACKDAW_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_target(false).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_target(false)
+        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
+        .with_writer(std::io::stderr)
+        .init();
 }

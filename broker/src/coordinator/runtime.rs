@@ -172,19 +172,29 @@ impl Groups {
     /// JoinGroup.
     pub fn join(&self, group: &GroupId, join: Join) -> Outcome<Result<Joined, JoinRefused>> {
         let token = join.token;
-        self.parkable(group, token, |shard, step| shard.join(group, join, step), |answer| match answer {
-            Answer::Join(answer) => answer,
-            Answer::Sync(_) => Err(GroupError::NotCoordinator.into()),
-        })
+        self.parkable(
+            group,
+            token,
+            |shard, step| shard.join(group, join, step),
+            |answer| match answer {
+                Answer::Join(answer) => answer,
+                Answer::Sync(_) => Err(GroupError::NotCoordinator.into()),
+            },
+        )
     }
 
     /// SyncGroup.
     pub fn sync(&self, group: &GroupId, sync: SyncRequest) -> Outcome<Result<Synced, GroupError>> {
         let token = sync.token;
-        self.parkable(group, token, |shard, step| shard.sync(group, sync, step), |answer| match answer {
-            Answer::Sync(answer) => answer,
-            Answer::Join(_) => Err(GroupError::NotCoordinator),
-        })
+        self.parkable(
+            group,
+            token,
+            |shard, step| shard.sync(group, sync, step),
+            |answer| match answer {
+                Answer::Sync(answer) => answer,
+                Answer::Join(_) => Err(GroupError::NotCoordinator),
+            },
+        )
     }
 
     /// Heartbeat.
