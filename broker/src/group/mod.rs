@@ -21,7 +21,9 @@ pub mod subscription;
 
 use std::sync::Arc;
 
-pub use effects::{Answer, Effects, JoinRefused, Joined, JoinedMember, Synced, TimerChange, TimerKey, TimerKind, Token};
+pub use effects::{
+    Answer, Effects, JoinRefused, Joined, JoinedMember, Synced, TimerChange, TimerKey, TimerKind, Token,
+};
 pub use error::GroupError;
 pub use shard::Shard;
 

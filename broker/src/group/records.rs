@@ -479,7 +479,9 @@ impl<'a> Reader<'a> {
             let tag = self.varint(FIELD)?;
             let len = self.varint(FIELD)? as usize;
             let bytes = self.take(len, FIELD)?;
-            if tag == TOPIC_ID_TAG && let Ok(id) = <[u8; 16]>::try_from(bytes) {
+            if tag == TOPIC_ID_TAG
+                && let Ok(id) = <[u8; 16]>::try_from(bytes)
+            {
                 topic_id = Uuid::from_bytes(id);
             }
         }

@@ -9,9 +9,7 @@ use uuid::Uuid;
 use super::classic::{ClassicGroup, Committer, DescribedMember, Join, Leaving, StateName, Sync};
 use super::offsets::{Offsets, OpenTransactions, PendingOffset};
 use super::records::{OffsetValue, Record};
-use super::{
-    Answer, GroupError, GroupId, JoinRefused, Step, TimerKey, TimerKind, limits,
-};
+use super::{Answer, GroupError, GroupId, JoinRefused, Step, TimerKey, TimerKind, limits};
 
 /// The groups of one partition, in memory.
 ///
@@ -127,7 +125,8 @@ impl Shard {
             return Err(GroupError::InvalidSessionTimeout { got: join.session_timeout_ms, min, max });
         }
         let names = join.protocols.iter().map(|(name, _)| name);
-        let names = names.chain([group, &join.member_id, &join.protocol_type, &join.client_id]).chain(&join.instance_id);
+        let names =
+            names.chain([group, &join.member_id, &join.protocol_type, &join.client_id]).chain(&join.instance_id);
         if let Some(long) = names.map(|name| name.len()).find(|len| *len > limits::MAX_NAME) {
             let message = format!("a name of {long} bytes is longer than the {} bytes it may have", limits::MAX_NAME);
             return Err(GroupError::InvalidRequest(message));
