@@ -243,7 +243,7 @@ fn a_session_by_name_cannot_go_on_by_id() {
 fn a_topic_made_again_is_not_the_one_asked_for_by_id() {
     let (mut client, topic) = with_topic("again");
     let old = requests::topic_id(&mut client, &topic).topic_id;
-    crate::topics::delete(&mut client, &topic);
+    requests::delete_topic(&mut client, &topic);
     requests::create_topic(&mut client, &topic, 1);
     assert_ne!(requests::topic_id(&mut client, &topic).topic_id, old);
     let mut request = requests::fetch_request("", 0, 0, 0, 0);

@@ -13,13 +13,6 @@ use jackdaw_test_support::requests::{self, create_request, topic};
 
 use crate::{client, unique, with_topic};
 
-pub fn delete(client: &mut Client, name: &str) {
-    let request = DeleteTopicsRequest::default()
-        .with_topics(vec![DeleteTopicState::default().with_name(Some(topic(name)))])
-        .with_timeout_ms(30_000);
-    assert_eq!(client.call(6, &request).responses[0].error_code, 0);
-}
-
 /// Error code and message of creating one topic.
 fn refusal(client: &mut Client, request: &CreateTopicsRequest) -> (i16, String) {
     let response = client.call(7, request);

@@ -2,14 +2,15 @@
 
 use bytes::Bytes;
 use kafka_protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
+use kafka_protocol::messages::delete_topics_request::DeleteTopicState;
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use kafka_protocol::messages::produce_response::PartitionProduceResponse;
 use kafka_protocol::messages::{
-    BrokerId, CreateTopicsRequest, FetchRequest, FetchResponse, FindCoordinatorRequest, GroupId, InitProducerIdRequest,
-    ListOffsetsRequest, MetadataRequest, OffsetFetchRequest, ProduceRequest, TopicName,
+    BrokerId, CreateTopicsRequest, DeleteTopicsRequest, FetchRequest, FetchResponse, FindCoordinatorRequest, GroupId,
+    InitProducerIdRequest, ListOffsetsRequest, MetadataRequest, OffsetFetchRequest, ProduceRequest, TopicName,
 };
 use kafka_protocol::protocol::StrBytes;
 
@@ -53,6 +54,12 @@ pub fn create_topic_with(client: &mut Client, name: &str, partitions: i32, confi
         // Apache Kafka, with which these tests are compared, answers before it leads the new partitions.
         while matches!(list_offset_answer(client, name, partition, -1).0, 3 | 6) {}
     }
+}
+
+pub fn delete_topic(client: &mut Client, name: &str) {
+    let wanted = DeleteTopicState::default().with_name(Some(topic(name)));
+    let request = DeleteTopicsRequest::default().with_topics(vec![wanted]).with_timeout_ms(30_000);
+    assert_eq!(client.call(6, &request).responses[0].error_code, 0, "cannot delete {name}");
 }
 
 /// Waits until the coordinator of a group answers: the first question about any group makes the internal topic.
