@@ -143,11 +143,18 @@ impl Disk {
         injected.and_then(|()| action()).map_err(|source| {
             let fatal = operation.is_fatal(&source);
             let error = StorageError::io(operation.verb(), path, source);
-            if fatal && self.failure.set(error.clone()).is_ok() {
-                tracing::error!(dir = %self.root.display(), %error, "log directory goes offline");
+            if fatal {
+                self.take_offline(&error);
             }
             error
         })
+    }
+
+    /// Lets `error` be the answer to every change asked for from now on. The first one stays.
+    pub(crate) fn take_offline(&self, error: &StorageError) {
+        if self.failure.set(error.clone()).is_ok() {
+            tracing::error!(dir = %self.root.display(), %error, "log directory goes offline");
+        }
     }
 
     pub(crate) fn create_dir(&self, path: &Path) -> Result<(), StorageError> {
@@ -176,9 +183,16 @@ impl Disk {
         }
     }
 
-    /// Writes a file that nobody reads before the next sync says it is there; replaces an older one of that name.
+    /// Writes a file that can be rebuilt, so that a crash may leave any part of it. It is a new file even where one of
+    /// that name exists, because the old one may be mapped.
     pub(crate) fn write_file(&self, path: &Path, bytes: &[u8]) -> Result<(), StorageError> {
-        self.change(Operation::Write, path, || fs::write(path, bytes))
+        self.change(Operation::Write, path, || {
+            match fs::remove_file(path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+            fs::File::create_new(path)?.write_all(bytes)
+        })
     }
 
     /// Replaces a small file so that a crash leaves the old one or the new one, whole: write aside, sync, rename.
