@@ -199,3 +199,130 @@ fn unsigned_varint(rest: &mut Bytes) -> Result<u32, FrameError> {
     }
     Err(FrameError::BadTags)
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+    use bytes::BufMut;
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const LIMIT: usize = 1 << 20;
+
+    fn next(bytes: &[u8]) -> Result<Next, FrameError> {
+        Splitter::new(LIMIT).next(&mut BytesMut::from(bytes))
+    }
+
+    fn header(client_id: Option<&[u8]>, tags: &[u8], body: &[u8]) -> Bytes {
+        let mut out = BytesMut::new();
+        out.put_i16(3);
+        out.put_i16(12);
+        out.put_i32(-5);
+        out.put_i16(client_id.map_or(-1, |id| id.len() as i16));
+        out.put_slice(client_id.unwrap_or_default());
+        out.put_slice(tags);
+        out.put_slice(body);
+        out.freeze()
+    }
+
+    proptest! {
+        #[test]
+        fn frames_are_cut_alike_however_the_stream_is_chopped(
+            frames in vec(vec(any::<u8>(), 0..60), 0..8),
+            chunk in 1usize..30,
+        ) {
+            let mut stream = Vec::new();
+            for frame in &frames {
+                stream.put_u32(frame.len() as u32);
+                stream.put_slice(frame);
+            }
+            let splitter = Splitter::new(LIMIT);
+            let mut buf = BytesMut::new();
+            let mut cut = Vec::new();
+            for piece in stream.chunks(chunk) {
+                buf.extend_from_slice(piece);
+                while let Next::Frame(frame) = splitter.next(&mut buf).unwrap() {
+                    cut.push(frame.to_vec());
+                }
+            }
+            prop_assert_eq!(cut, frames);
+            prop_assert!(buf.is_empty());
+        }
+
+        #[test]
+        fn any_bytes_as_a_header_never_panic(bytes in vec(any::<u8>(), 0..80), flexible: bool) {
+            let _ = next(&bytes);
+            if let Ok(frame) = parse_header(bytes.clone().into(), |_, _| Some(flexible)) {
+                prop_assert_eq!(frame.size, bytes.len());
+                prop_assert!(frame.body.len() + FIXED_HEADER_LEN + 2 <= bytes.len());
+            }
+        }
+    }
+
+    #[test]
+    fn a_short_buffer_says_how_much_is_missing_and_reserves_nothing() {
+        assert_eq!(next(b""), Ok(Next::NeedMore { at_least: 4 }));
+        assert_eq!(next(&[0, 0]), Ok(Next::NeedMore { at_least: 2 }));
+        let mut buf = BytesMut::from(&[0, 0x0f, 0xff, 0xff, 9][..]);
+        let capacity = buf.capacity();
+        let next = Splitter::new(LIMIT).next(&mut buf);
+        assert_eq!(next, Ok(Next::NeedMore { at_least: 0x000f_ffff - 1 }));
+        assert_eq!(buf.capacity(), capacity);
+    }
+
+    #[test]
+    fn what_is_not_a_kafka_client_is_named() {
+        assert_eq!(next(&[0x16, 3, 1, 2, 0]), Err(FrameError::TlsHello));
+        assert_eq!(next(b"GET / HTTP/1.1\r\n"), Err(FrameError::Http));
+        assert_eq!(next(b"POST"), Err(FrameError::Http));
+        assert_eq!(next(&[0xff; 4]), Err(FrameError::Negative(-1)));
+        assert_eq!(
+            next(&(LIMIT as u32 + 1).to_be_bytes()),
+            Err(FrameError::TooLarge { size: 1_048_577, limit: LIMIT })
+        );
+        assert!(FrameError::TlsHello.to_string().contains("security.protocol"));
+    }
+
+    #[test]
+    fn the_body_starts_after_client_id_and_tags() {
+        let frame = parse_header(header(Some(b"me"), b"", b"body"), |_, _| Some(false)).unwrap();
+        assert_eq!((frame.api_key, frame.api_version, frame.correlation_id), (3, 12, -5));
+        assert_eq!(frame.client_id.as_deref(), Some("me"));
+        assert_eq!((&frame.body[..], frame.size), (&b"body"[..], 16));
+
+        // Two unknown tags: number 9 with 3 bytes, number 300 with none.
+        let tags = [2, 9, 3, b'x', b'y', b'z', 0xac, 2, 0];
+        let frame = parse_header(header(None, &tags, b"body"), |_, _| Some(true)).unwrap();
+        assert_eq!((frame.client_id, &frame.body[..]), (None, &b"body"[..]));
+    }
+
+    #[test]
+    fn an_unknown_key_is_read_without_tags() {
+        let frame = parse_header(header(Some(b""), b"", &[0, 1, 2]), |_, _| None).unwrap();
+        assert_eq!((frame.client_id.as_deref(), &frame.body[..]), (Some(""), &[0, 1, 2][..]));
+    }
+
+    #[test]
+    fn a_client_id_that_is_not_text_is_shown_as_well_as_it_can_be() {
+        let frame = parse_header(header(Some(b"a\xffb"), b"", b""), |_, _| Some(false)).unwrap();
+        assert_eq!(frame.client_id.as_deref(), Some("a\u{fffd}b"));
+    }
+
+    #[test]
+    fn headers_that_do_not_fit_their_frame_are_refused() {
+        let flexible = |_, _| Some(true);
+        assert_eq!(parse_header(Bytes::from_static(&[0; 7]), flexible), Err(FrameError::Truncated(7)));
+        assert_eq!(parse_header(Bytes::from_static(&[0; 9]), flexible), Err(FrameError::Truncated(9)));
+        let mut bytes = header(Some(b"abc"), b"", b"").to_vec();
+        bytes[9] = 4;
+        assert_eq!(parse_header(bytes.clone().into(), flexible), Err(FrameError::BadClientId(4)));
+        bytes[8..10].copy_from_slice(&(-2i16).to_be_bytes());
+        assert_eq!(parse_header(bytes.into(), flexible), Err(FrameError::BadClientId(-2)));
+        for tags in [&[][..], &[1], &[1, 0, 5, 1], &[0xff, 0xff, 0xff, 0xff, 0xff, 1]] {
+            assert_eq!(parse_header(header(None, tags, b""), flexible), Err(FrameError::BadTags), "{tags:?}");
+        }
+    }
+}

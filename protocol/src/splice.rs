@@ -139,3 +139,115 @@ impl ByteBufMut for Parts {
         &mut self.current[range]
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+    use kafka_protocol::messages::fetch_response::{AbortedTransaction, FetchableTopicResponse, PartitionData};
+    use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
+    use kafka_protocol::messages::{FetchResponse, ProduceRequest, TopicName};
+    use kafka_protocol::protocol::{Encodable, StrBytes};
+
+    use super::*;
+
+    fn response(version: i16, sizes: &[usize]) -> FetchResponse {
+        let partitions = sizes
+            .iter()
+            .enumerate()
+            .map(|(index, &size)| {
+                PartitionData::default()
+                    .with_partition_index(index as i32)
+                    .with_high_watermark(10)
+                    .with_aborted_transactions(Some(vec![AbortedTransaction::default()]))
+                    .with_records(Some(Bytes::from(vec![index as u8; size])))
+            })
+            .collect();
+        let mut topic = FetchableTopicResponse::default().with_partitions(partitions);
+        if version < 13 {
+            topic.topic = TopicName(StrBytes::from_static_str("topic"));
+        } else {
+            topic.topic_id = uuid::Uuid::from_u128(7);
+        }
+        FetchResponse::default().with_responses(vec![topic])
+    }
+
+    fn records_of(response: &FetchResponse) -> Vec<Bytes> {
+        let partitions = response.responses.iter().flat_map(|topic| &topic.partitions);
+        partitions.filter_map(|partition| partition.records.clone()).collect()
+    }
+
+    #[test]
+    fn a_spliced_fetch_response_has_the_bytes_of_a_plain_one_in_every_version() {
+        for version in 4..=18 {
+            for sizes in [&[][..], &[0], &[100_000], &[5000, 0, 10, 70_000, SPLICE_MIN]] {
+                let response = response(version, sizes);
+                let mut plain = BytesMut::new();
+                response.encode(&mut plain, version).unwrap();
+
+                let mut parts = Parts::with_records(records_of(&response));
+                response.encode(&mut parts, version).unwrap();
+                assert_eq!(parts.len(), plain.len());
+                let (parts, total) = parts.into_parts();
+                assert_eq!(total, plain.len());
+                assert_eq!(parts.concat(), plain, "version {version}, sizes {sizes:?}");
+
+                let large: Vec<Bytes> =
+                    records_of(&response).into_iter().filter(|records| records.len() >= SPLICE_MIN).collect();
+                for records in &large {
+                    assert!(parts.iter().any(|part| part.as_ptr() == records.as_ptr()), "copied at {version}");
+                }
+                assert!(parts.len() <= 2 * large.len() + 1);
+                assert!(parts.iter().all(|part| !part.is_empty()));
+            }
+        }
+    }
+
+    #[test]
+    fn a_frame_starts_with_the_length_of_the_rest() {
+        for sizes in [&[][..], &[100_000], &[5000, 0, 10, 70_000]] {
+            let response = response(12, sizes);
+            let mut parts = Parts::with_records(records_of(&response));
+            parts.put_i32(99);
+            response.encode(&mut parts, 12).unwrap();
+            let (parts, total) = parts.into_frame();
+            let bytes = parts.concat();
+            assert_eq!(bytes.len(), total);
+            assert_eq!(bytes[..4], (total as u32 - 4).to_be_bytes());
+            assert_eq!(bytes[4..8], 99i32.to_be_bytes());
+        }
+        assert_eq!(Parts::default().into_frame().0.concat(), [0, 0, 0, 0]);
+    }
+
+    #[test]
+    fn records_that_come_out_of_order_or_never_are_copied_but_right() {
+        let response = response(11, &[5000, 6000]);
+        let mut plain = BytesMut::new();
+        response.encode(&mut plain, 11).unwrap();
+        let mut expected = records_of(&response);
+        expected.reverse();
+        expected.push(Bytes::from(vec![1; 9000]));
+        let mut parts = Parts::with_records(expected);
+        response.encode(&mut parts, 11).unwrap();
+        assert_eq!(parts.into_parts().0.concat(), plain);
+    }
+
+    #[test]
+    fn produce_requests_are_spliced_too() {
+        for version in [3, 8, 9, 12] {
+            let records = Bytes::from(vec![5; 4000]);
+            let partition = PartitionProduceData::default().with_records(Some(records.clone()));
+            let topic = TopicProduceData::default()
+                .with_name(TopicName(StrBytes::from_static_str("t")))
+                .with_partition_data(vec![partition]);
+            let request = ProduceRequest::default().with_acks(-1).with_topic_data(vec![topic]);
+            let mut plain = BytesMut::new();
+            request.encode(&mut plain, version).unwrap();
+            let mut parts = Parts::with_records([records]);
+            request.encode(&mut parts, version).unwrap();
+            let (parts, _) = parts.into_parts();
+            assert_eq!(parts.concat(), plain, "version {version}");
+            assert!(parts.len() >= 2);
+        }
+    }
+}

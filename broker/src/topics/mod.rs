@@ -1,9 +1,510 @@
 //! Topics, their partitions and configs: what exists, and where.
 //!
 //! Reading order: `record` (the changes that can happen), `image` (what they add up to), `names` (which names a topic
-//! may have), `catalog` (commands in, records or errors out).
+//! may have), `catalog` (commands in, records or errors out), `store` (the log of records), `registry` (what is open
+//! here), and this file, which ties them: a command becomes records, the records become durable, are applied, and then
+//! logs are made or deleted until they match. The quorum will take the place of the second step.
 
 pub mod catalog;
 pub mod image;
 pub mod names;
 pub mod record;
+pub mod registry;
+pub mod store;
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use jackdaw_storage::{Log, StorageError};
+use parking_lot::Mutex;
+use uuid::Uuid;
+
+use crate::clock::Clock;
+use crate::config::{Config, TopicConfig};
+use crate::partition::{Flusher, Partition};
+
+use catalog::{AddPartitions, AddPartitionsError, Catalog, CreateTopic, CreateTopicError, PRODUCER_ID_BLOCK, Rules};
+use image::{Configs, Image, TopicImage};
+use record::Record;
+use registry::Hosted;
+pub use registry::{FindError, Registry, Topic};
+use store::Store;
+pub use store::StoreError;
+/// Why the metadata cannot be read at start.
+pub use store::StoreError as OpenError;
+
+/// The level of `metadata.version` that a fresh data directory is formatted with: that of Kafka 4.1 (4.1-IV1).
+const METADATA_VERSION_LEVEL: i16 = 27;
+
+/// All topics of this broker. Readers take an immutable [`Registry`]; commands take turns.
+pub struct Topics {
+    node_id: i32,
+    clock: Arc<Clock>,
+    config: Arc<ArcSwap<Config>>,
+    /// One log directory each; the metadata log is in the first.
+    dirs: Vec<Arc<Flusher>>,
+    writer: Mutex<Writer>,
+    registry: ArcSwap<Registry>,
+    producer_ids: Mutex<Range<i64>>,
+}
+
+struct Writer {
+    catalog: Catalog,
+    store: Store,
+}
+
+/// A topic that was created, or could be.
+#[derive(Clone, Debug)]
+pub struct CreatedTopic {
+    pub image: Arc<TopicImage>,
+    pub config: Arc<TopicConfig>,
+}
+
+/// Why a topic was not deleted.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DeleteTopicError {
+    #[error("This server does not host this topic ID.")]
+    UnknownTopicId,
+    #[error("{0}")]
+    Storage(String),
+}
+
+/// Why configs were not changed.
+#[derive(Debug, thiserror::Error)]
+pub enum AlterConfigsError<E> {
+    #[error("This server does not host this topic-partition.")]
+    UnknownTopic,
+    /// The caller's own check.
+    #[error("{0}")]
+    Refused(E),
+    #[error("{0}")]
+    Storage(String),
+}
+
+impl Topics {
+    /// Replays the metadata, opens what this broker hosts, and sets aside what no topic accounts for.
+    ///
+    /// # Errors
+    /// The metadata log cannot be read or written. A partition that cannot be opened is offline, and no error.
+    pub fn open(dirs: Vec<Arc<Flusher>>, config: Arc<ArcSwap<Config>>, clock: Arc<Clock>) -> Result<Topics, OpenError> {
+        let store = Store::open(dirs[0].dir())?;
+        let mut catalog = Catalog::default();
+        store.replay(&mut catalog)?;
+        let topics = Topics {
+            node_id: config.load().node_id,
+            clock,
+            config,
+            dirs,
+            writer: Mutex::new(Writer { catalog, store }),
+            registry: ArcSwap::default(),
+            producer_ids: Mutex::new(0..0),
+        };
+        topics.host_everything()?;
+        Ok(topics)
+    }
+
+    fn host_everything(&self) -> Result<(), StoreError> {
+        let mut writer = self.writer.lock();
+        if writer.catalog.image().partition_count() > 0 {
+            self.commit(&mut writer, &[Record::BrokerStarted { broker: self.node_id }])?;
+        }
+        let mut found = FoundLogs::scan(&self.dirs);
+        let touched: Vec<Uuid> = writer.catalog.image().topics().map(|topic| topic.id).collect();
+        for (_, error) in self.reconcile(&writer, &touched, &mut found) {
+            tracing::error!(%error, "a partition is offline");
+        }
+        found.set_strays_aside(&self.dirs);
+        Ok(())
+    }
+
+    /// The metadata as of now.
+    pub fn image(&self) -> Arc<Image> {
+        self.registry.load().image.clone()
+    }
+
+    /// Everything hosted as of now.
+    pub fn registry(&self) -> Arc<Registry> {
+        self.registry.load_full()
+    }
+
+    /// The topic of that name.
+    pub fn topic(&self, name: &str) -> Option<Arc<Topic>> {
+        self.registry.load().topic(name).cloned()
+    }
+
+    /// The topic of that id.
+    pub fn topic_by_id(&self, id: Uuid) -> Option<Arc<Topic>> {
+        self.registry.load().topic_by_id(id).cloned()
+    }
+
+    /// The partition, if it exists and is online.
+    pub fn partition(&self, topic: &str, index: i32) -> Option<Arc<Partition>> {
+        self.find(topic, index).ok()
+    }
+
+    /// The partition of a topic named by id, if it exists and is online.
+    pub fn partition_by_id(&self, id: Uuid, index: i32) -> Option<Arc<Partition>> {
+        self.registry.load().topic_by_id(id)?.partition(index).ok().cloned()
+    }
+
+    /// The partition, or why there is none.
+    pub fn find(&self, topic: &str, index: i32) -> Result<Arc<Partition>, FindError> {
+        self.registry.load().topic(topic).ok_or(FindError::UnknownTopic)?.partition(index).cloned()
+    }
+
+    /// The log directories and what of each topic lives there.
+    pub fn dirs(&self) -> &[Arc<Flusher>] {
+        &self.dirs
+    }
+
+    /// The partitions in the `dir`-th log directory.
+    pub fn partitions_in(&self, dir: usize) -> Vec<Arc<Partition>> {
+        let registry = self.registry.load();
+        let hosted = registry.topics().flat_map(|topic| topic.hosted.iter().flatten());
+        hosted.filter(|hosted| hosted.dir == dir).map(|hosted| hosted.partition.clone()).collect()
+    }
+
+    /// Creates topics, each or none of its partitions; results are in the order of `commands`. With `validate_only`
+    /// nothing changes. Waits for the disk.
+    pub fn create(&self, commands: &[CreateTopic], validate_only: bool) -> Vec<Result<CreatedTopic, CreateTopicError>> {
+        let mut writer = self.writer.lock();
+        let config = self.config.load_full();
+        let mut results = writer.catalog.create_topics(commands, &self.rules(&config));
+        let records: Vec<Record> = results.iter().flatten().cloned().collect();
+        if !validate_only && !records.is_empty() {
+            if let Err(error) = self.commit(&mut writer, &records) {
+                fail_all(&mut results, CreateTopicError::Storage(error.to_string()));
+            } else {
+                let failed = self.reconcile(&writer, &ids(&records), &mut FoundLogs::default());
+                self.take_back(&mut writer, failed, &mut results);
+            }
+        }
+        results.into_iter().map(|result| Ok(created(&result?, &config))).collect()
+    }
+
+    /// Removes topics whose logs could not be made, so that the client may try again.
+    fn take_back(
+        &self,
+        writer: &mut Writer,
+        failed: HashMap<Uuid, StorageError>,
+        results: &mut [Result<Record, CreateTopicError>],
+    ) {
+        if failed.is_empty() {
+            return;
+        }
+        let records: Vec<Record> = failed.keys().map(|id| Record::TopicRemoved { id: *id }).collect();
+        match self.commit(writer, &records) {
+            Ok(()) => drop(self.reconcile(writer, &ids(&records), &mut FoundLogs::default())),
+            Err(error) => tracing::error!(%error, "a topic without logs stays, its partitions offline"),
+        }
+        for result in results {
+            if let Ok(Record::TopicCreated { id, .. }) = result
+                && let Some(error) = failed.get(id)
+            {
+                *result = Err(CreateTopicError::Storage(error.to_string()));
+            }
+        }
+    }
+
+    /// Adds partitions; results are in the order of `commands`. Waits for the disk.
+    pub fn add_partitions(
+        &self,
+        commands: &[AddPartitions],
+        validate_only: bool,
+    ) -> Vec<Result<(), AddPartitionsError>> {
+        let mut writer = self.writer.lock();
+        let config = self.config.load_full();
+        let mut results = writer.catalog.add_partitions(commands, &self.rules(&config));
+        let records: Vec<Record> = results.iter().flatten().cloned().collect();
+        if !validate_only && !records.is_empty() {
+            if let Err(error) = self.commit(&mut writer, &records) {
+                fail_all(&mut results, AddPartitionsError::Storage(error.to_string()));
+            } else {
+                let failed = self.reconcile(&writer, &ids(&records), &mut FoundLogs::default());
+                for result in &mut results {
+                    if let Ok(Record::PartitionsAdded { id, .. }) = result
+                        && let Some(error) = failed.get(id)
+                    {
+                        *result = Err(AddPartitionsError::Storage(error.to_string()));
+                    }
+                }
+            }
+        }
+        results.into_iter().map(|result| result.map(|_| ())).collect()
+    }
+
+    /// Deletes topics with all they hold. Readers in flight finish. Waits for the disk.
+    pub fn delete(&self, topics: &[Uuid]) -> Vec<Result<(), DeleteTopicError>> {
+        let mut writer = self.writer.lock();
+        let known = |id: &Uuid| writer.catalog.image().topic_by_id(*id).is_some();
+        let mut results: Vec<Result<Record, DeleteTopicError>> = Vec::with_capacity(topics.len());
+        for (at, id) in topics.iter().enumerate() {
+            let first_mention = !topics[..at].contains(id);
+            results.push(if known(id) && first_mention {
+                Ok(Record::TopicRemoved { id: *id })
+            } else {
+                Err(DeleteTopicError::UnknownTopicId)
+            });
+        }
+        let records: Vec<Record> = results.iter().flatten().cloned().collect();
+        if !records.is_empty() {
+            match self.commit(&mut writer, &records) {
+                Err(error) => fail_all(&mut results, DeleteTopicError::Storage(error.to_string())),
+                Ok(()) => drop(self.reconcile(&writer, &ids(&records), &mut FoundLogs::default())),
+            }
+        }
+        results.into_iter().map(|result| result.map(|_| ())).collect()
+    }
+
+    /// Replaces a topic's overrides by what `change` makes of them; running partitions follow at once. `change` runs
+    /// while no other command does, so that nobody's change is lost. Waits for the disk.
+    pub fn alter_topic_configs<E>(
+        &self,
+        topic: &str,
+        change: impl FnOnce(&Configs) -> Result<Configs, E>,
+    ) -> Result<(), AlterConfigsError<E>> {
+        let mut writer = self.writer.lock();
+        let topic = writer.catalog.image().topic(topic).cloned().ok_or(AlterConfigsError::UnknownTopic)?;
+        let configs = change(&topic.configs).map_err(AlterConfigsError::Refused)?;
+        if configs == topic.configs {
+            return Ok(());
+        }
+        self.commit(&mut writer, &[Record::TopicConfigsChanged { id: topic.id, configs }])
+            .map_err(|error| AlterConfigsError::Storage(error.to_string()))?;
+        self.reconcile(&writer, &[topic.id], &mut FoundLogs::default());
+        Ok(())
+    }
+
+    /// A producer id that no other producer has or had.
+    pub fn next_producer_id(&self) -> Result<i64, StoreError> {
+        let mut block = self.producer_ids.lock();
+        if block.is_empty() {
+            let mut writer = self.writer.lock();
+            let (record, first) = writer.catalog.allocate_producer_ids(self.node_id);
+            self.commit(&mut writer, &[record])?;
+            self.publish_image(&writer);
+            *block = first..first + PRODUCER_ID_BLOCK;
+        }
+        Ok(block.next().expect("the block was just filled"))
+    }
+
+    fn rules<'a>(&'a self, config: &'a Arc<Config>) -> Rules<'a> {
+        Rules {
+            brokers: std::slice::from_ref(&self.node_id),
+            default_partitions: config.num_partitions,
+            default_replication_factor: config.default_replication_factor,
+            check_configs: &check_topic_configs,
+            new_id: &new_topic_id,
+        }
+    }
+
+    /// Makes records durable and applies them. Afterwards the caller must [`reconcile`](Self::reconcile).
+    fn commit(&self, writer: &mut Writer, records: &[Record]) -> Result<(), StoreError> {
+        let format = Record::FeatureLevelChanged { name: "metadata.version".into(), level: METADATA_VERSION_LEVEL };
+        let fresh = writer.catalog.image().version == 0;
+        let records: Vec<Record> = fresh.then_some(format).into_iter().chain(records.iter().cloned()).collect();
+        writer.store.append(&records, self.clock.now_ms())?;
+        for record in &records {
+            // What was checked before it was written must fit.
+            writer.catalog.apply(record).map_err(|source| StoreError::Apply { offset: -1, source })?;
+        }
+        Ok(())
+    }
+
+    fn publish_image(&self, writer: &Writer) {
+        let mut registry = Registry::clone(&self.registry.load());
+        registry.image = Arc::new(writer.catalog.image().clone());
+        self.registry.store(Arc::new(registry));
+    }
+
+    /// Makes what is open here match the metadata of the `touched` topics, and publishes both. Gives the topics of
+    /// which a partition is offline, with the reason.
+    fn reconcile(&self, writer: &Writer, touched: &[Uuid], found: &mut FoundLogs) -> HashMap<Uuid, StorageError> {
+        let image = Arc::new(writer.catalog.image().clone());
+        let mut registry = Registry::clone(&self.registry.load());
+        let mut failed = HashMap::new();
+        let mut gone = Vec::new();
+        let mut load = self.partitions_per_dir(&registry);
+        let config = self.config.load();
+        let defaults = Arc::new(config.topic_defaults.clone());
+        for &id in touched {
+            let Some(topic) = image.topic_by_id(id) else {
+                gone.extend(registry.remove(id));
+                continue;
+            };
+            let config = match topic.configs.is_empty() {
+                true => defaults.clone(),
+                false => Arc::new(TopicConfig::resolve(&topic.configs, &config)),
+            };
+            let before = registry.topic_by_id(id).cloned();
+            let mut opener = Opener { topics: self, topic, config: &config, found, load: &mut load };
+            let hosted = (0..topic.partitions.len()).map(|index| {
+                let open = before.as_ref().and_then(|before| before.hosted.get(index)?.clone());
+                opener.host(index, open).unwrap_or_else(|error| {
+                    tracing::error!(topic = %topic.name, partition = index, %error, "cannot open a partition");
+                    failed.insert(id, error);
+                    None
+                })
+            });
+            let hosted = hosted.collect();
+            registry.put(Topic { image: topic.clone(), config, hosted });
+        }
+        registry.image = image;
+        self.registry.store(Arc::new(registry));
+        self.delete_logs(&gone);
+        failed
+    }
+
+    fn partitions_per_dir(&self, registry: &Registry) -> Vec<usize> {
+        let mut load = vec![0; self.dirs.len()];
+        for hosted in registry.topics().flat_map(|topic| topic.hosted.iter().flatten()) {
+            load[hosted.dir] += 1;
+        }
+        load
+    }
+
+    fn delete_logs(&self, topics: &[Arc<Topic>]) {
+        for hosted in topics.iter().flat_map(|topic| topic.hosted.iter().flatten()) {
+            if let Err(error) = self.dirs[hosted.dir].dir().delete(hosted.partition.log()) {
+                let (topic, partition) = (hosted.partition.topic(), hosted.partition.index());
+                tracing::error!(%topic, partition, %error, "cannot delete the log of a deleted topic");
+            }
+            hosted.partition.wake_fetches();
+        }
+    }
+}
+
+/// Opens the partitions of one topic.
+struct Opener<'a> {
+    topics: &'a Topics,
+    topic: &'a TopicImage,
+    config: &'a Arc<TopicConfig>,
+    found: &'a mut FoundLogs,
+    load: &'a mut [usize],
+}
+
+impl Opener<'_> {
+    /// Keeps an open partition, takes its log among those found, or makes one. None if it is another broker's.
+    fn host(&mut self, index: usize, open: Option<Hosted>) -> Result<Option<Hosted>, StorageError> {
+        let partition = &self.topic.partitions[index];
+        if !partition.replicas.contains(&self.topics.node_id) {
+            return Ok(None);
+        }
+        if let Some(open) = open {
+            open.partition.set_config(self.config.clone());
+            open.partition.set_leader_epoch(partition.leader_epoch);
+            return Ok(Some(open));
+        }
+        let index = index as i32;
+        let (dir, log) = match self.found.take(self.topic, index) {
+            Some((dir, log)) => {
+                log.update_config(self.config.log());
+                (dir, log)
+            }
+            None => self.create(index)?,
+        };
+        self.load[dir] += 1;
+        let flusher = self.topics.dirs[dir].clone();
+        let open = Partition::new(self.topic.name.clone(), self.topic.id, index, log, self.config.clone(), flusher);
+        open.set_leader_epoch(partition.leader_epoch);
+        Ok(Some(Hosted { partition: open, dir }))
+    }
+
+    /// In the directory with the fewest partitions among those online.
+    fn create(&self, index: i32) -> Result<(usize, Arc<Log>), StorageError> {
+        let online = (0..self.load.len()).filter(|&dir| self.topics.dirs[dir].dir().is_online());
+        let dir = online.min_by_key(|&dir| self.load[dir]).unwrap_or(0);
+        let dirs = &self.topics.dirs;
+        let log = dirs[dir].dir().create(&self.topic.name, self.topic.id, index, self.config.log())?;
+        Ok((dir, log))
+    }
+}
+
+/// Logs that were on disk at start and that no partition has taken yet, with the directory of each.
+#[derive(Default)]
+struct FoundLogs {
+    logs: HashMap<(String, i32), Vec<(usize, Arc<Log>)>>,
+}
+
+impl FoundLogs {
+    fn scan(dirs: &[Arc<Flusher>]) -> FoundLogs {
+        let mut logs: HashMap<_, Vec<_>> = HashMap::new();
+        for (dir, flusher) in dirs.iter().enumerate() {
+            for log in flusher.dir().logs() {
+                if !(dir == 0 && store::is_metadata(&log)) {
+                    logs.entry((log.topic().to_owned(), log.partition())).or_default().push((dir, log));
+                }
+            }
+        }
+        FoundLogs { logs }
+    }
+
+    /// A log without an id is from before ids and is known by its name.
+    fn take(&mut self, topic: &TopicImage, partition: i32) -> Option<(usize, Arc<Log>)> {
+        let logs = self.logs.get_mut(&(topic.name.to_string(), partition))?;
+        let at = logs.iter().position(|(_, log)| log.topic_id() == topic.id || log.topic_id().is_nil())?;
+        Some(logs.swap_remove(at))
+    }
+
+    fn set_strays_aside(self, dirs: &[Arc<Flusher>]) {
+        for (dir, log) in self.logs.into_values().flatten() {
+            let (topic, partition, id) = (log.topic(), log.partition(), log.topic_id());
+            let path = dirs[dir].dir().path().display();
+            tracing::warn!(topic, partition, %id, dir = %path, "a partition on disk belongs to no topic");
+        }
+    }
+}
+
+fn created(record: &Record, config: &Config) -> CreatedTopic {
+    let mut preview = Catalog::default();
+    let applied = preview.apply(record);
+    let image = match record {
+        Record::TopicCreated { id, .. } if applied.is_ok() => preview.image().topic_by_id(*id).cloned(),
+        _ => None,
+    };
+    let image = image.expect("creating a topic gives the record of one");
+    let config = Arc::new(TopicConfig::resolve(&image.configs, config));
+    CreatedTopic { image, config }
+}
+
+fn ids(records: &[Record]) -> Vec<Uuid> {
+    let id = |record: &Record| match record {
+        Record::TopicCreated { id, .. }
+        | Record::PartitionsAdded { id, .. }
+        | Record::TopicRemoved { id }
+        | Record::TopicConfigsChanged { id, .. } => Some(*id),
+        Record::BrokerConfigsChanged { .. }
+        | Record::GroupConfigsChanged { .. }
+        | Record::ProducerIdsAllocated { .. }
+        | Record::FeatureLevelChanged { .. }
+        | Record::BrokerStarted { .. } => None,
+    };
+    records.iter().filter_map(id).collect()
+}
+
+fn fail_all<T, E: Clone>(results: &mut [Result<T, E>], error: E) {
+    for result in results.iter_mut().filter(|result| result.is_ok()) {
+        *result = Err(error.clone());
+    }
+}
+
+fn check_topic_configs(configs: &Configs) -> Result<(), String> {
+    configs
+        .iter()
+        .try_for_each(|(name, value)| crate::config::topic::validate(name, value))
+        .map_err(|error| error.to_string())
+}
+
+/// A random id as Kafka makes them: not one of the first hundred, which are reserved, and not one whose text begins
+/// with a dash, which command lines take for an option.
+fn new_topic_id() -> Uuid {
+    const DASH_IN_BASE64: u8 = 62;
+    loop {
+        let id = Uuid::new_v4();
+        if id.as_u128() > 100 && id.as_bytes()[0] >> 2 != DASH_IN_BASE64 {
+            return id;
+        }
+    }
+}

@@ -20,3 +20,6 @@ pub use compression::{Codec, CompressionError};
 pub use control::{ControlError, ControlRecord, ControlType, EndTransactionMarker};
 pub use decode::{DecodeError, Decoded, DecodedIter, records};
 pub use record::{Record, RecordError, RecordHeader, RecordHeaders, RecordIter};
+
+#[cfg(test)]
+mod tests;

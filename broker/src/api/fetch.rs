@@ -1,0 +1,394 @@
+//! Fetch, 4 to 18.
+//!
+//! Version notes: 5 adds the log start offset, 7 sessions (KIP-227), 9 leader epochs (KIP-320), 10 zstd, 11 the rack
+//! (KIP-392), 12 is flexible and finds divergence, 13 names topics by id, 15 moves the replica id to a tagged field,
+//! 16 names new leaders (KIP-951), 17 directory ids, 18 the follower's high watermark.
+//!
+//! The loop is: read; enough? answer. Else register with every partition, read once more (so that no append falls
+//! between), and wait for the missing bytes or the deadline. Records are slices of the segments' maps and are never
+//! copied here. The first partition with records always gives one whole batch, however small the limits (KIP-74).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use jackdaw_protocol::messages::fetch_response::{
+    AbortedTransaction, EpochEndOffset, FetchableTopicResponse, LeaderIdAndEpoch, PartitionData,
+};
+use jackdaw_protocol::messages::{
+    BrokerId, Encodable, FetchRequest, FetchResponse, HeaderVersion, ProducerId, ResponseError, StrBytes, TopicName,
+};
+use jackdaw_protocol::splice::Parts;
+use jackdaw_storage::Slice;
+use uuid::Uuid;
+
+use super::errors;
+use super::{Context, Handler, Reply};
+use crate::broker::Broker;
+use crate::fetch::session::{self, Outcome, Params, SessionError, TopicKey, Wanted};
+use crate::net::Outgoing;
+use crate::partition::{FetchWaiter, Partition, Watch};
+
+const SESSIONS_SINCE: i16 = 7;
+const TOPIC_ID_SINCE: i16 = 13;
+const REPLICA_STATE_SINCE: i16 = 15;
+/// Below it a disk error is told as "not the leader", which those clients retry.
+const STORAGE_ERROR_SINCE: i16 = 6;
+const READ_COMMITTED: i8 = 1;
+
+impl Handler for FetchRequest {
+    fn handle(self, ctx: &Context<'_>) -> Reply<FetchResponse> {
+        let fetch = match Fetch::begin(self, ctx) {
+            Ok(fetch) => fetch,
+            Err(error) => return Reply::Now(session_error(error)),
+        };
+        if fetch.wait.is_zero() && !fetch.any_cold() {
+            let read = fetch.read();
+            return Reply::Now(fetch.answer(read));
+        }
+        if !fetch.any_cold() {
+            let read = fetch.read();
+            if read.is_enough(&fetch) {
+                return Reply::Now(fetch.answer(read));
+            }
+        }
+        Reply::later(fetch.wait_and_answer())
+    }
+
+    /// As the default, but the records become parts of their own.
+    fn encode(response: FetchResponse, correlation_id: i32, version: i16, out: &mut Outgoing) -> Result<(), String> {
+        let records = response.responses.iter().flat_map(|topic| &topic.partitions);
+        let mut parts = Parts::with_records(records.filter_map(|partition| partition.records.clone()));
+        response.encode(&mut parts, version).map_err(|error| format!("cannot encode Fetch {version}: {error}"))?;
+        let (parts, len) = parts.into_parts();
+        out.frame_of_parts(correlation_id, FetchResponse::header_version(version) >= 1, parts, len);
+        Ok(())
+    }
+}
+
+fn session_error(error: SessionError) -> FetchResponse {
+    let (code, session_id) = match error {
+        SessionError::NotFound => (ResponseError::FetchSessionIdNotFound, 0),
+        SessionError::InvalidEpoch { session_id } => (ResponseError::InvalidFetchSessionEpoch, session_id),
+        SessionError::TopicIdMismatch => (ResponseError::FetchSessionTopicIdError, 0),
+    };
+    FetchResponse::default().with_error_code(code.code()).with_session_id(session_id)
+}
+
+/// One Fetch in work.
+struct Fetch {
+    broker: Arc<Broker>,
+    version: i16,
+    session: session::Fetch,
+    /// The partition of each wanted entry, or the error instead.
+    targets: Vec<Result<Arc<Partition>, ResponseError>>,
+    min_bytes: usize,
+    max_bytes: usize,
+    wait: Duration,
+    read_committed: bool,
+}
+
+/// What one pass over the partitions gave.
+struct Read {
+    partitions: Vec<PartitionData>,
+    bytes: usize,
+    failed: bool,
+}
+
+impl Read {
+    fn is_enough(&self, fetch: &Fetch) -> bool {
+        self.failed || self.bytes >= fetch.min_bytes || fetch.wait.is_zero() || fetch.targets.is_empty()
+    }
+}
+
+impl Fetch {
+    fn begin(request: FetchRequest, ctx: &Context<'_>) -> Result<Fetch, SessionError> {
+        let version = ctx.api_version;
+        let replica_id =
+            if version >= REPLICA_STATE_SINCE { request.replica_state.replica_id } else { request.replica_id };
+        let limit = ctx.broker.config().fetch_max_bytes;
+        let wait = Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0));
+        let min_bytes = usize::try_from(request.min_bytes).unwrap_or(0);
+        let max_bytes = usize::try_from(request.max_bytes).unwrap_or(0).min(limit);
+        let read_committed = request.isolation_level == READ_COMMITTED;
+        let session = ctx
+            .broker
+            .fetch_sessions
+            .begin(session_request(request, version, replica_id.0 >= 0), ctx.broker.clock.now_ms())?;
+        let targets = session.wanted().iter().map(|wanted| find(ctx.broker, wanted)).collect();
+        let broker = ctx.broker.clone();
+        Ok(Fetch { broker, version, session, targets, min_bytes, max_bytes, wait, read_committed })
+    }
+
+    fn bound(&self, partition: &Partition) -> i64 {
+        let log = partition.log();
+        if self.read_committed { log.last_stable_offset() } else { log.high_watermark() }
+    }
+
+    /// Whether the first bytes to send would have to come from the disk.
+    fn any_cold(&self) -> bool {
+        let mut wanted = self.session.wanted().iter().zip(&self.targets);
+        wanted.any(|(wanted, target)| {
+            target.as_ref().is_ok_and(|partition| {
+                let limit = usize::try_from(wanted.params.max_bytes).unwrap_or(0).min(self.max_bytes);
+                partition.log().probably_cold(wanted.params.fetch_offset, limit)
+            })
+        })
+    }
+
+    fn read(&self) -> Read {
+        let mut read = Read { partitions: Vec::with_capacity(self.targets.len()), bytes: 0, failed: false };
+        for (wanted, target) in self.session.wanted().iter().zip(&self.targets) {
+            let left = self.max_bytes.saturating_sub(read.bytes);
+            let data = match target {
+                Ok(partition) => self.read_partition(partition, wanted, left, read.bytes == 0),
+                Err(error) => failed(wanted.partition, *error),
+            };
+            read.failed |= data.error_code != 0 || data.diverging_epoch.epoch >= 0;
+            read.bytes += data.records.as_ref().map_or(0, Bytes::len);
+            read.partitions.push(data);
+        }
+        read
+    }
+
+    fn read_partition(&self, partition: &Partition, wanted: &Wanted, left: usize, first: bool) -> PartitionData {
+        let params = &wanted.params;
+        if let Err(error) = check_epoch(partition, params.current_leader_epoch) {
+            return failed(wanted.partition, error);
+        }
+        let log = partition.log();
+        // Read once: records, last stable offset and aborted transactions must fit together (KAFKA-9807).
+        let high_watermark = log.high_watermark();
+        let last_stable = log.last_stable_offset().min(high_watermark);
+        let bound = if self.read_committed { last_stable } else { high_watermark };
+        let mut data = PartitionData::default()
+            .with_partition_index(wanted.partition)
+            .with_high_watermark(high_watermark)
+            .with_last_stable_offset(last_stable)
+            .with_log_start_offset(log.log_start_offset())
+            .with_aborted_transactions(None)
+            .with_preferred_read_replica(BrokerId(-1))
+            .with_records(Some(Bytes::new()));
+        if let Some(diverging) = divergence(partition, params) {
+            return data.with_diverging_epoch(diverging);
+        }
+        let limit = usize::try_from(params.max_bytes).unwrap_or(0).min(left);
+        let slice = match log.read(params.fetch_offset, limit, first, bound) {
+            Ok(slice) => slice,
+            Err(error) => return failed(wanted.partition, self.code(errors::read(&error).error)),
+        };
+        if self.read_committed {
+            match self.aborted(partition, &slice, params.fetch_offset, bound) {
+                Ok(aborted) => data.aborted_transactions = Some(aborted),
+                Err(error) => return failed(wanted.partition, self.code(error)),
+            }
+        }
+        data.with_records(Some(slice.bytes))
+    }
+
+    fn aborted(
+        &self,
+        partition: &Partition,
+        slice: &Slice,
+        from: i64,
+        bound: i64,
+    ) -> Result<Vec<AbortedTransaction>, ResponseError> {
+        if slice.bytes.is_empty() {
+            return Ok(Vec::new());
+        }
+        let aborted =
+            partition.log().aborted_transactions(from, bound).map_err(|error| errors::storage(&error).error)?;
+        Ok(aborted
+            .iter()
+            .map(|txn| {
+                AbortedTransaction::default()
+                    .with_producer_id(ProducerId(txn.producer_id))
+                    .with_first_offset(txn.first_offset)
+            })
+            .collect())
+    }
+
+    fn code(&self, error: ResponseError) -> ResponseError {
+        match error {
+            ResponseError::KafkaStorageError if self.version < STORAGE_ERROR_SINCE => {
+                ResponseError::NotLeaderOrFollower
+            }
+            error => error,
+        }
+    }
+
+    /// Waits until enough was appended or the time is over.
+    async fn wait_and_answer(self) -> FetchResponse {
+        self.warm_up().await;
+        let deadline = tokio::time::sleep(self.wait);
+        tokio::pin!(deadline);
+        loop {
+            let waiter = FetchWaiter::new(self.min_bytes);
+            let watches: Vec<Watch> = self.targets.iter().flatten().map(|partition| partition.watch(&waiter)).collect();
+            // Registered first, then read: an append in between is seen by one or the other.
+            let read = self.read();
+            if read.is_enough(&self) {
+                return self.answer(read);
+            }
+            waiter.feed(read.bytes);
+            drop(read);
+            let timed_out = tokio::select! {
+                () = waiter.satisfied() => false,
+                () = &mut deadline => true,
+            };
+            drop(watches);
+            if timed_out {
+                let read = self.read();
+                return self.answer(read);
+            }
+        }
+    }
+
+    /// Faults records that are not in memory in on a blocking thread, so that no worker waits for the disk.
+    async fn warm_up(&self) {
+        if !self.any_cold() {
+            return;
+        }
+        let mut left = self.max_bytes;
+        let mut slices: Vec<Slice> = Vec::new();
+        for (wanted, partition) in self.session.wanted().iter().zip(&self.targets) {
+            let Ok(partition) = partition else { continue };
+            let limit = usize::try_from(wanted.params.max_bytes).unwrap_or(0).min(left);
+            if let Ok(slice) =
+                partition.log().read(wanted.params.fetch_offset, limit, slices.is_empty(), self.bound(partition))
+            {
+                left = left.saturating_sub(slice.bytes.len());
+                slices.push(slice);
+            }
+        }
+        self.broker.cold_reads(move || slices.iter().for_each(Slice::populate)).await;
+    }
+
+    fn answer(self, read: Read) -> FetchResponse {
+        let outcomes: Vec<Outcome> = read.partitions.iter().map(outcome).collect();
+        // The session takes the list of wanted partitions with it.
+        let keys: Vec<TopicKey> = self.session.wanted().iter().map(|wanted| wanted.topic.clone()).collect();
+        let finished = match self.broker.fetch_sessions.finish(self.session, &outcomes, self.broker.clock.now_ms()) {
+            Ok(finished) => finished,
+            Err(error) => return session_error(error),
+        };
+        let mut response = FetchResponse::default();
+        if self.version >= SESSIONS_SINCE {
+            response.session_id = finished.session_id;
+        }
+        let all = keys.into_iter().zip(read.partitions);
+        match finished.send {
+            session::Send::All => all.for_each(|(topic, data)| push(&mut response, topic, data)),
+            session::Send::Only(indexes) => {
+                let mut indexes = indexes.into_iter().peekable();
+                for (at, (topic, data)) in all.enumerate() {
+                    if indexes.next_if_eq(&at).is_some() {
+                        push(&mut response, topic, data);
+                    }
+                }
+            }
+        }
+        response
+    }
+}
+
+fn push(response: &mut FetchResponse, topic: TopicKey, data: PartitionData) {
+    let (name, id) = match topic {
+        TopicKey::Name(name) => (TopicName(StrBytes::from_string(name.to_string())), Uuid::nil()),
+        TopicKey::Id(id) => (TopicName::default(), id),
+    };
+    match response.responses.last_mut() {
+        Some(last) if last.topic == name && last.topic_id == id => last.partitions.push(data),
+        _ => response
+            .responses
+            .push(FetchableTopicResponse::default().with_topic(name).with_topic_id(id).with_partitions(vec![data])),
+    }
+}
+
+fn outcome(data: &PartitionData) -> Outcome {
+    Outcome {
+        has_records: data.records.as_ref().is_some_and(|records| !records.is_empty()),
+        high_watermark: data.high_watermark,
+        log_start_offset: data.log_start_offset,
+        has_error: data.error_code != 0,
+        has_redirect: data.preferred_read_replica.0 >= 0 || data.diverging_epoch.epoch >= 0,
+    }
+}
+
+/// An error answers with empty records, never null, and without offsets.
+fn failed(partition: i32, error: ResponseError) -> PartitionData {
+    PartitionData::default()
+        .with_partition_index(partition)
+        .with_error_code(error.code())
+        .with_high_watermark(-1)
+        .with_last_stable_offset(-1)
+        .with_log_start_offset(-1)
+        .with_aborted_transactions(None)
+        .with_preferred_read_replica(BrokerId(-1))
+        .with_current_leader(LeaderIdAndEpoch::default())
+        .with_records(Some(Bytes::new()))
+}
+
+fn find(broker: &Broker, wanted: &Wanted) -> Result<Arc<Partition>, ResponseError> {
+    match &wanted.topic {
+        TopicKey::Name(name) => {
+            broker.topics.partition(name, wanted.partition).ok_or(ResponseError::UnknownTopicOrPartition)
+        }
+        TopicKey::Id(id) => broker.topics.partition_by_id(*id, wanted.partition).ok_or_else(|| {
+            let known = broker.topics.topic_by_id(*id).is_some();
+            if known { ResponseError::UnknownTopicOrPartition } else { ResponseError::UnknownTopicId }
+        }),
+    }
+}
+
+/// KIP-320: a client that knows of an older or newer leader than this one must refresh its metadata first.
+fn check_epoch(partition: &Partition, asked: i32) -> Result<(), ResponseError> {
+    let current = partition.leader_epoch();
+    match asked {
+        asked if asked < 0 || asked == current => Ok(()),
+        asked if asked < current => Err(ResponseError::FencedLeaderEpoch),
+        _ => Err(ResponseError::UnknownLeaderEpoch),
+    }
+}
+
+/// KIP-595: where the log of a fetcher whose last record has epoch `last_fetched_epoch` parts from this one.
+fn divergence(partition: &Partition, params: &Params) -> Option<EpochEndOffset> {
+    if params.last_fetched_epoch < 0 {
+        return None;
+    }
+    let (epoch, end_offset) = partition.log().epoch_end_offset(params.last_fetched_epoch)?;
+    let diverges = epoch < params.last_fetched_epoch || end_offset < params.fetch_offset;
+    diverges.then(|| EpochEndOffset::default().with_epoch(epoch).with_end_offset(end_offset))
+}
+
+fn session_request(request: FetchRequest, version: i16, privileged: bool) -> session::Request {
+    let by_topic_id = version >= TOPIC_ID_SINCE;
+    let key =
+        |name: &TopicName, id: Uuid| if by_topic_id { TopicKey::Id(id) } else { TopicKey::Name(name.as_str().into()) };
+    let mut partitions = Vec::new();
+    for topic in &request.topics {
+        let topic_key = key(&topic.topic, topic.topic_id);
+        partitions.extend(topic.partitions.iter().map(|partition| Wanted {
+            topic: topic_key.clone(),
+            partition: partition.partition,
+            params: Params {
+                fetch_offset: partition.fetch_offset,
+                log_start_offset: partition.log_start_offset,
+                max_bytes: partition.partition_max_bytes,
+                current_leader_epoch: partition.current_leader_epoch,
+                last_fetched_epoch: partition.last_fetched_epoch,
+            },
+        }));
+    }
+    let mut forgotten = Vec::new();
+    for topic in &request.forgotten_topics_data {
+        let topic_key = key(&topic.topic, topic.topic_id);
+        forgotten.extend(topic.partitions.iter().map(|&partition| (topic_key.clone(), partition)));
+    }
+    let (session_id, session_epoch) = if version >= SESSIONS_SINCE {
+        (request.session_id, request.session_epoch)
+    } else {
+        (session::NO_SESSION, session::FINAL_EPOCH)
+    };
+    session::Request { session_id, session_epoch, by_topic_id, privileged, partitions, forgotten }
+}

@@ -1,0 +1,194 @@
+//! The one table of APIs served: ApiVersions, the version check and the dispatch all read it.
+//!
+//! A new API is one file with `impl Handler for FooRequest`, its `mod` line and its row.
+
+mod context;
+pub mod errors;
+
+use std::future::Future;
+use std::pin::Pin;
+
+use bytes::Bytes;
+use jackdaw_protocol::guard;
+use jackdaw_protocol::messages::{ApiVersionsRequest, Encodable, FetchRequest, HeaderVersion, ProduceRequest, Request};
+
+pub use context::{ConnectionInfo, Context};
+
+use crate::net::Outgoing;
+
+pub mod api_versions;
+mod fetch;
+pub mod produce;
+
+/// What a handler answers.
+///
+/// A handler changes state before it returns, and leaves only the waiting to `Later`: so requests of one connection take
+/// effect in order, and one that waits does not hold up the work of those behind it.
+pub enum Reply<R> {
+    /// The answer.
+    Now(R),
+    /// The answer, once the future is done.
+    Later(Pin<Box<dyn Future<Output = R> + Send>>),
+    /// No answer at all (Produce with acks=0).
+    Silent,
+    /// Close the connection, for this reason.
+    Close(String),
+}
+
+impl<R> Reply<R> {
+    /// An answer that waits.
+    pub fn later(future: impl Future<Output = R> + Send + 'static) -> Reply<R> {
+        Reply::Later(Box::pin(future))
+    }
+}
+
+/// An API: its versions and what it does.
+pub trait Handler: Request<Response: Send> + Send + 'static {
+    /// Lowest version served.
+    const MIN: i16 = <Self as jackdaw_protocol::messages::Message>::VERSIONS.min;
+    /// Highest version served.
+    const MAX: i16 = <Self as jackdaw_protocol::messages::Message>::VERSIONS.max;
+    /// Lowest version named in ApiVersions.
+    const ADVERTISED_MIN: i16 = Self::MIN;
+
+    /// Does the work of one request of version `ctx.api_version`.
+    fn handle(self, ctx: &Context<'_>) -> Reply<Self::Response>;
+
+    /// Writes an answer behind what `out` holds. Only Fetch, which must not copy records, has an encoding of its own.
+    fn encode(response: Self::Response, correlation_id: i32, version: i16, out: &mut Outgoing) -> Result<(), String> {
+        let flexible = <Self::Response as HeaderVersion>::header_version(version) >= 1;
+        out.frame(correlation_id, flexible, |tail| response.encode(tail, version))
+            .map_err(|error| format!("the answer does not fit version {version}: {error}"))
+    }
+}
+
+/// What became of a request.
+pub enum Served {
+    /// Its answer is in `Outgoing`.
+    Answered,
+    /// Its answer comes.
+    Later(Pin<Box<dyn Future<Output = Outgoing> + Send>>),
+    /// It has no answer.
+    Silent,
+    /// The connection must be closed.
+    Close(String),
+}
+
+/// One row of the table.
+pub struct Row {
+    /// API key.
+    pub key: i16,
+    /// Name, for logs and metrics.
+    pub name: &'static str,
+    /// Lowest version served.
+    pub min: i16,
+    /// Highest version served.
+    pub max: i16,
+    /// Lowest version named in ApiVersions.
+    pub advertised_min: i16,
+    request_header_version: fn(i16) -> i16,
+    work: Work,
+}
+
+/// Guards, decodes and handles one request body.
+pub type Serve = fn(&Context<'_>, i32, Bytes, &mut Outgoing) -> Served;
+
+/// How requests of an API are worked on.
+enum Work {
+    /// One by one.
+    Each(Serve),
+    /// Those that arrived together, together: see [`produce::ProduceRun`].
+    InRuns,
+}
+
+const fn row<H: Handler>(name: &'static str) -> Row {
+    Row {
+        key: H::KEY,
+        name,
+        min: H::MIN,
+        max: H::MAX,
+        advertised_min: H::ADVERTISED_MIN,
+        request_header_version: H::header_version,
+        work: Work::Each(serve::<H>),
+    }
+}
+
+const PRODUCE: Row = Row {
+    key: produce::KEY,
+    name: "Produce",
+    min: produce::VERSIONS.min,
+    max: produce::VERSIONS.max,
+    advertised_min: produce::ADVERTISED_MIN,
+    request_header_version: <ProduceRequest as HeaderVersion>::header_version,
+    work: Work::InRuns,
+};
+
+/// Every API served, by key.
+pub static TABLE: &[Row] = &[PRODUCE, row::<FetchRequest>("Fetch"), row::<ApiVersionsRequest>("ApiVersions")];
+
+/// The row of an API key.
+pub fn find(key: i16) -> Option<&'static Row> {
+    TABLE.iter().find(|row| row.key == key)
+}
+
+/// Whether the request header of this API version has tagged fields; `None` for an API that is not served.
+pub fn is_flexible(key: i16, version: i16) -> Option<bool> {
+    find(key).map(|row| (row.request_header_version)(version.min(row.max)) >= 2)
+}
+
+impl Row {
+    /// What guards, decodes and handles one request body; none for requests that are collected in a
+    /// [`produce::ProduceRun`].
+    pub fn each(&self) -> Option<Serve> {
+        match self.work {
+            Work::Each(serve) => Some(serve),
+            Work::InRuns => None,
+        }
+    }
+}
+
+/// Guards and decodes a request body of a version in the served range.
+pub fn decode<R: Request>(version: i16, mut body: Bytes) -> Result<R, String> {
+    guard::check_request(R::KEY, version, &body).map_err(|error| error.to_string())?;
+    R::decode(&mut body, version).map_err(|error| error.to_string())
+}
+
+fn serve<H: Handler>(ctx: &Context<'_>, correlation_id: i32, body: Bytes, out: &mut Outgoing) -> Served {
+    let version = ctx.api_version;
+    let request = match decode::<H>(version, body) {
+        Ok(request) => request,
+        Err(reason) => return Served::Close(reason),
+    };
+    match request.handle(ctx) {
+        Reply::Now(response) => match <H as Handler>::encode(response, correlation_id, version, out) {
+            Ok(()) => Served::Answered,
+            Err(reason) => Served::Close(reason),
+        },
+        Reply::Later(future) => Served::Later(Box::pin(async move {
+            let mut out = Outgoing::default();
+            match <H as Handler>::encode(future.await, correlation_id, version, &mut out) {
+                Ok(()) => out,
+                Err(reason) => Outgoing::broken(reason),
+            }
+        })),
+        Reply::Silent => Served::Silent,
+        Reply::Close(reason) => Served::Close(reason),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_api_has_one_row_in_ascending_order() {
+        assert!(TABLE.windows(2).all(|pair| pair[0].key < pair[1].key));
+    }
+
+    #[test]
+    fn no_row_promises_more_than_the_message_codec_decodes() {
+        for row in TABLE {
+            assert!(row.min <= row.max, "{}", row.name);
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! The broker as a whole: builds the parts, and owns the order in which they start and stop.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use arc_swap::{ArcSwap, Guard};
+use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
+
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::coordinator::{Groups, OFFSETS_TOPIC};
+use crate::fetch::session::Sessions;
+use crate::net::{self, ListenError, Registry};
+use crate::partition::Flusher;
+use crate::topics::Topics;
+use crate::{housekeeping, limits};
+
+/// Why a broker does not start. Each message says what to do about it.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A log directory cannot be opened.
+    #[error(transparent)]
+    LogDir(#[from] jackdaw_storage::OpenError),
+    /// The metadata cannot be read.
+    #[error(transparent)]
+    Topics(#[from] crate::topics::OpenError),
+    /// A listener cannot be bound.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// The system refuses a thread.
+    #[error("cannot start a thread: {0}")]
+    Thread(#[from] std::io::Error),
+}
+
+/// One running broker.
+pub struct Broker {
+    /// The clock.
+    pub clock: Arc<Clock>,
+    /// Topics and their partitions.
+    pub topics: Topics,
+    /// Consumer groups.
+    pub groups: Arc<Groups>,
+    /// Who is connected.
+    pub connections: Registry,
+    /// Incremental fetch sessions.
+    pub fetch_sessions: Sessions,
+    /// What requests larger than a read buffer may hold together, in KiB.
+    pub request_budget: Arc<Semaphore>,
+    request_budget_kib: u32,
+    cold_reads: Semaphore,
+    config: Arc<ArcSwap<Config>>,
+    flushers: Vec<Arc<Flusher>>,
+    cluster_id: String,
+    ports: ArcSwap<Vec<(Arc<str>, u16)>>,
+}
+
+/// A broker that serves; [`Running::stop`] ends it.
+pub struct Running {
+    /// The broker.
+    pub broker: Arc<Broker>,
+    /// Listener names with the addresses they are bound to.
+    pub listening: Vec<(Arc<str>, std::net::SocketAddr)>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl Broker {
+    /// Opens the log directories, binds the listeners and serves. Must run on a multi-thread tokio runtime.
+    pub async fn start(config: Config) -> Result<Running, StartError> {
+        let clock = Arc::new(Clock::new());
+        // Bound before the data is touched: a port that is taken shall not cost a recovery.
+        let mut bound = Vec::with_capacity(config.listeners.len());
+        for listener in &config.listeners {
+            bound.push(net::bind(&listener.name, &listener.host, listener.port).await?);
+        }
+        let broker = tokio::task::block_in_place(|| Broker::open(config, clock))?;
+        let listening: Vec<_> = bound.iter().map(|bound| (bound.name.clone(), bound.address)).collect();
+        broker.ports.store(Arc::new(listening.iter().map(|(name, address)| (name.clone(), address.port())).collect()));
+        let mut tasks = vec![tokio::spawn(housekeeping::run(broker.clone()))];
+        tasks.push(tokio::spawn(broker.groups.clone().run_timers()));
+        let groups = broker.groups.clone();
+        tasks.push(tokio::task::spawn_blocking(move || groups.load()));
+        tasks.extend(bound.into_iter().map(|bound| tokio::spawn(net::serve(bound, broker.clone()))));
+        Ok(Running { broker, listening, tasks })
+    }
+
+    fn open(config: Config, clock: Arc<Clock>) -> Result<Arc<Broker>, StartError> {
+        let mut flushers: Vec<Arc<Flusher>> = Vec::with_capacity(config.log_dirs.len());
+        let mut cluster_id = config.cluster_id.clone();
+        for path in &config.log_dirs {
+            let mut options = jackdaw_storage::LogDirOptions::new(config.node_id);
+            options.cluster_id.clone_from(&cluster_id);
+            options.recovery_threads = config.num_recovery_threads_per_data_dir;
+            let defaults = config.topic_defaults.log();
+            let dir =
+                jackdaw_storage::LogDir::open(path, options, &|_| defaults.clone(), &housekeeping::recovery_progress)?;
+            cluster_id.get_or_insert_with(|| dir.cluster_id().to_owned());
+            flushers.push(Flusher::start(Arc::new(dir))?);
+        }
+        let budget = config.queued_max_request_bytes.unwrap_or(limits::REQUEST_BUDGET_BYTES);
+        let budget = budget.max(config.socket_request_max_bytes.min(limits::REQUEST_BUDGET_BYTES));
+        let request_budget_kib = u32::try_from(budget.div_ceil(1024)).unwrap_or(u32::MAX >> 3);
+        let slots = config.max_incremental_fetch_session_cache_slots;
+        let config = Arc::new(ArcSwap::from_pointee(config));
+        let topics = Topics::open(flushers.clone(), config.clone(), clock.clone())?;
+        let groups = Arc::new(Groups::new(config.clone(), clock.clone()));
+        if let Some(topic) = topics.topic(OFFSETS_TOPIC) {
+            groups.open(&topic.partitions().cloned().collect::<Vec<_>>());
+        }
+        Ok(Arc::new(Broker {
+            fetch_sessions: Sessions::new(slots, rand::random()),
+            request_budget: Arc::new(Semaphore::new(request_budget_kib as usize)),
+            request_budget_kib,
+            cold_reads: Semaphore::new(limits::COLD_READERS),
+            connections: Registry::default(),
+            cluster_id: cluster_id.unwrap_or_default(),
+            ports: ArcSwap::default(),
+            clock,
+            topics,
+            groups,
+            config,
+            flushers,
+        }))
+    }
+
+    /// The configuration now in effect.
+    pub fn config(&self) -> Guard<Arc<Config>> {
+        self.config.load()
+    }
+
+    /// This broker's `node.id`.
+    pub fn node_id(&self) -> i32 {
+        self.config().node_id
+    }
+
+    /// The cluster's id.
+    pub fn cluster_id(&self) -> &str {
+        &self.cluster_id
+    }
+
+    /// What clients of a listener are told to connect to: its advertised address, else the address bound.
+    pub fn advertised(&self, listener: &str) -> Option<(String, u16)> {
+        let config = self.config();
+        let listener = config.listeners.iter().find(|own| &*own.name == listener)?;
+        let bound = self.ports.load().iter().find(|(name, _)| *name == listener.name).map(|(_, port)| *port);
+        let host = listener.advertised_host.as_ref().unwrap_or(&listener.host);
+        Some((host.clone(), listener.advertised_port.or(bound).unwrap_or(listener.port)))
+    }
+
+    /// The sync threads, one per log directory.
+    pub fn flushers(&self) -> &[Arc<Flusher>] {
+        &self.flushers
+    }
+
+    /// `max.connections` and `max.connections.per.ip` for an address.
+    pub fn connection_limits(&self, address: IpAddr) -> (usize, usize) {
+        let config = self.config();
+        let per_address = if config.max_connections_per_ip_overrides.is_empty() {
+            config.max_connections_per_ip
+        } else {
+            let name = address.to_string();
+            let own = config.max_connections_per_ip_overrides.iter().find(|(host, _)| *host == name);
+            own.map_or(config.max_connections_per_ip, |(_, limit)| *limit)
+        };
+        (config.max_connections, per_address)
+    }
+
+    /// Permits of the request budget for a frame of so many bytes; a frame above the whole budget passes alone.
+    pub fn request_budget_permits(&self, bytes: usize) -> u32 {
+        u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX).min(self.request_budget_kib)
+    }
+
+    /// Runs work that may wait for the disk without holding up the connections of this worker thread.
+    pub fn blocking<T>(&self, work: impl FnOnce() -> T) -> T {
+        tokio::task::block_in_place(work)
+    }
+
+    /// Reads from the disk on one of a bounded number of threads.
+    pub async fn cold_reads(&self, work: impl FnOnce() + Send + 'static) {
+        let Ok(_permit) = self.cold_reads.acquire().await else { return };
+        // A panic in there has been reported by the panic hook; the reader goes on without the warm-up.
+        let _ = tokio::task::spawn_blocking(work).await;
+    }
+}
+
+impl Running {
+    /// Takes no more requests, closes connections, and leaves the data directories clean.
+    pub async fn stop(self) {
+        self.broker.connections.stop();
+        self.broker.groups.stop();
+        for task in &self.tasks {
+            task.abort();
+        }
+        let broker = self.broker;
+        broker.connections.emptied(limits::STOP_DEADLINE).await;
+        tokio::task::block_in_place(|| {
+            for flusher in broker.flushers() {
+                flusher.stop();
+                if let Err(error) = flusher.dir().close() {
+                    tracing::error!(dir = %flusher.dir().path().display(), %error, "not closed cleanly; the next start recovers it");
+                }
+            }
+        });
+    }
+}

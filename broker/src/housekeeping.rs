@@ -1,0 +1,48 @@
+//! What happens without a request: the coarse clock, the watch over connections, and checkpoints.
+//!
+//! Retention and compaction will be called from here.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jackdaw_storage::RecoveryProgress;
+use tokio::time::MissedTickBehavior;
+
+use crate::broker::Broker;
+use crate::limits;
+
+/// Runs until its task is dropped.
+pub async fn run(broker: Arc<Broker>) {
+    let mut ticks = tokio::time::interval(limits::CONNECTION_CHECK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut checkpointed = broker.clock.monotonic();
+    loop {
+        ticks.tick().await;
+        broker.clock.tick();
+        let idle_ms = broker.config().connections_max_idle_ms.unwrap_or(u64::MAX);
+        broker.connections.check(broker.clock.coarse_ms(), idle_ms);
+        let every = Duration::from_millis(broker.config().replica_high_watermark_checkpoint_interval_ms);
+        if broker.clock.monotonic() - checkpointed >= every {
+            checkpointed = broker.clock.monotonic();
+            checkpoint(&broker).await;
+        }
+    }
+}
+
+async fn checkpoint(broker: &Arc<Broker>) {
+    let flushers = broker.flushers().to_vec();
+    let work = move || {
+        for flusher in flushers {
+            if let Err(error) = flusher.dir().checkpoint() {
+                tracing::warn!(dir = %flusher.dir().path().display(), %error, "checkpoint not written");
+            }
+        }
+    };
+    // A panic in there has been reported by the panic hook; the next round tries again.
+    let _ = tokio::task::spawn_blocking(work).await;
+}
+
+/// Tells of a recovery that takes long.
+pub fn recovery_progress(progress: RecoveryProgress) {
+    tracing::info!(?progress, "recovering");
+}

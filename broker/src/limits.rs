@@ -1,0 +1,47 @@
+//! Every bound that no configuration key sets, in one place, with the relations between them.
+
+use std::time::Duration;
+
+/// Requests of one connection that may be in work or wait for their turn to be answered; beyond it the connection is not
+/// read, so a client that pipelines without reading answers is held back by TCP.
+pub const IN_FLIGHT_PER_CONNECTION: usize = 256;
+
+/// First size of a connection's read buffer, and the step by which it grows while a frame arrives.
+pub const READ_BUFFER_BYTES: usize = 64 * 1024;
+
+/// Read buffers that each worker thread keeps for connections that come to have something to read. Large enough for a few
+/// with frames of `message.max.bytes`: fresh memory costs more than the bytes that are read into it.
+pub const POOLED_BUFFER_BYTES: usize = 4 * 1024 * 1024;
+
+/// Answers waiting to be written to one connection; beyond it no further request of that connection is worked on.
+pub const OUTGOING_BYTES: usize = 4 * 1024 * 1024;
+
+/// Slices given to one vectored write (Linux takes at most 1024).
+pub const SLICES_PER_WRITE: usize = 64;
+
+/// Produce requests of one connection that are appended together.
+pub const PRODUCE_RUN_REQUESTS: usize = 256;
+
+/// Bytes of records of one connection that are appended together.
+pub const PRODUCE_RUN_BYTES: usize = 1024 * 1024;
+
+/// A frame that has begun must be complete after this time: a slow or stalled peer may not hold memory for ever.
+pub const FRAME_DEADLINE: Duration = Duration::from_secs(30);
+
+/// A peer that takes no byte of its answers for this long is disconnected.
+pub const WRITE_DEADLINE: Duration = Duration::from_secs(60);
+
+/// How often idle and stalled connections are looked for.
+pub const CONNECTION_CHECK: Duration = Duration::from_secs(1);
+
+const _: () = assert!(PRODUCE_RUN_REQUESTS <= IN_FLIGHT_PER_CONNECTION);
+const _: () = assert!(8 * READ_BUFFER_BYTES <= POOLED_BUFFER_BYTES);
+
+/// Threads that may read cold records from the disk at once.
+pub const COLD_READERS: usize = 8;
+
+/// Budget for requests larger than a read buffer, over all connections, where `queued.max.request.bytes` is not set.
+pub const REQUEST_BUDGET_BYTES: usize = 512 * 1024 * 1024;
+
+/// How long a stopping broker waits for its connections to end.
+pub const STOP_DEADLINE: Duration = Duration::from_secs(5);

@@ -1,0 +1,12 @@
+//! Sockets: the only module that names them.
+
+mod answers;
+mod connection;
+mod listener;
+mod outgoing;
+mod registry;
+
+pub use answers::{Answers, LaterAnswer};
+pub use listener::{Bound, ListenError, bind, serve};
+pub use outgoing::Outgoing;
+pub use registry::Registry;

@@ -1,0 +1,133 @@
+//! Where metadata records live: a log of their own, `__cluster_metadata-0`, in the first log directory. A command's
+//! records are one batch, so they are there all or not at all; they are on the disk before anyone sees their effect.
+
+use std::sync::Arc;
+
+use jackdaw_protocol::records::{self, Batch, BatchBuilder, BatchError, Codec};
+use jackdaw_storage::{Append, AppendError, Log, LogConfig, LogDir, Origin, ReadError, StorageError};
+use uuid::Uuid;
+
+use super::catalog::{ApplyError, Catalog};
+use super::names::CLUSTER_METADATA;
+use super::record::{DecodeError, Record};
+
+/// Kafka's id of the metadata topic.
+const METADATA_TOPIC_ID: Uuid = Uuid::from_u128(1);
+/// The one leader of a quorum of one.
+const LEADER_EPOCH: i32 = 0;
+/// How much is read at a time when replaying.
+const READ_BYTES: usize = 1 << 20;
+/// Metadata batches are not compressed, so nothing unpacks to more than it is.
+const UNPACKED_CAP: usize = 1 << 30;
+
+/// What can go wrong between metadata and its log.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    #[error("cannot read the metadata log: {0}")]
+    Read(#[from] ReadError),
+    #[error("cannot append to the metadata log: {0}")]
+    Append(#[from] AppendError),
+    #[error("metadata log is damaged at offset {offset}: {source}")]
+    Batch { offset: i64, source: BatchError },
+    #[error("metadata log is damaged at offset {offset}: {source}")]
+    Records { offset: i64, source: records::DecodeError },
+    #[error("metadata log gives nothing at offset {offset}, below its end {end}")]
+    Nothing { offset: i64, end: i64 },
+    #[error(
+        "the metadata log's record at offset {offset} was not written by this broker ({source}); \
+         if the data directory is Apache Kafka's, choose another one"
+    )]
+    Decode { offset: i64, source: DecodeError },
+    #[error("metadata log does not add up at offset {offset}: {source}")]
+    Apply { offset: i64, source: ApplyError },
+}
+
+/// The metadata log.
+pub struct Store {
+    log: Arc<Log>,
+}
+
+/// Policy of the metadata log: nothing is refused for its size or time.
+pub fn log_config() -> LogConfig {
+    LogConfig {
+        max_message_bytes: i32::MAX as usize,
+        timestamp_before_max_ms: i64::MAX,
+        timestamp_after_max_ms: i64::MAX,
+        ..LogConfig::default()
+    }
+}
+
+impl Store {
+    /// Takes the metadata log among those loaded from `dir`, or makes it.
+    pub fn open(dir: &LogDir) -> Result<Store, StoreError> {
+        let found = dir.logs().into_iter().find(|log| is_metadata(log));
+        let log = match found {
+            Some(log) => {
+                log.update_config(log_config());
+                log
+            }
+            None => dir.create(CLUSTER_METADATA, METADATA_TOPIC_ID, 0, log_config())?,
+        };
+        log.set_high_watermark(log.log_end_offset());
+        Ok(Store { log })
+    }
+
+    /// Applies all stored records in order.
+    pub fn replay(&self, catalog: &mut Catalog) -> Result<(), StoreError> {
+        let end = self.log.log_end_offset();
+        let mut offset = self.log.log_start_offset();
+        while offset < end {
+            let slice = self.log.read(offset, READ_BYTES, true, end)?;
+            let started_at = offset;
+            for batch in Batch::split_all(slice.bytes) {
+                let batch = batch.map_err(|source| StoreError::Batch { offset, source })?;
+                replay_batch(&batch, catalog)?;
+                offset = batch.header().last_offset() + 1;
+            }
+            if offset == started_at {
+                // The log promises at least one whole batch below its end.
+                return Err(StoreError::Nothing { offset, end });
+            }
+        }
+        Ok(())
+    }
+
+    /// Appends `records` as one batch and returns when they are on the disk.
+    pub fn append(&self, records: &[Record], now_ms: i64) -> Result<(), StoreError> {
+        let mut builder = BatchBuilder::new(Codec::None);
+        for record in records {
+            builder.push(now_ms, None, Some(&record.encode()), &[]);
+        }
+        let offset = self.log.log_end_offset();
+        let batch = Batch::check(builder.build()).map_err(|source| StoreError::Batch { offset, source })?;
+        let append = Append { batch: &batch, leader_epoch: LEADER_EPOCH, origin: Origin::Coordinator };
+        let mut results = Vec::with_capacity(1);
+        self.log.append(&[append], now_ms, &mut results);
+        for result in results {
+            result?;
+        }
+        let durable = self.log.flush()?;
+        self.log.set_high_watermark(durable);
+        Ok(())
+    }
+}
+
+/// Whether this log is the metadata log.
+pub fn is_metadata(log: &Log) -> bool {
+    log.topic() == CLUSTER_METADATA
+}
+
+fn replay_batch(batch: &Batch, catalog: &mut Catalog) -> Result<(), StoreError> {
+    let offset = batch.header().base_offset();
+    let decoded = records::records(batch, UNPACKED_CAP).map_err(|source| StoreError::Records { offset, source })?;
+    for record in decoded.iter() {
+        let record = record.map_err(|source| StoreError::Records { offset, source })?;
+        let offset = decoded.offset(&record);
+        let stored = record.value.unwrap_or_default();
+        let record = Record::decode(stored).map_err(|source| StoreError::Decode { offset, source })?;
+        catalog.apply(&record).map_err(|source| StoreError::Apply { offset, source })?;
+    }
+    Ok(())
+}

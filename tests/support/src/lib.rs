@@ -1,0 +1,18 @@
+//! What the whole-program tests share.
+//!
+//! - [`broker`]: the built `jackdaw` binary on a free port, with a data directory of its own, to be stopped, killed and started again.
+//! - [`wire`]: a blocking client that sends and receives frames, valid or not.
+//! - [`batch`]: record batches made and read byte by byte, independently of the codec under test.
+//! - [`requests`]: the few requests that nearly every test begins with.
+//!
+//! Everything here panics on surprise: it is called by tests only.
+#![allow(clippy::unwrap_used, reason = "a test that meets a surprise should stop right there")]
+
+pub mod batch;
+pub mod broker;
+pub mod requests;
+pub mod wire;
+
+pub use broker::{Broker, Options};
+pub use kafka_protocol::messages;
+pub use wire::Client;

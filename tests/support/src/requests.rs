@@ -1,0 +1,138 @@
+//! The few requests that nearly every test begins with, at versions that all topics are named in.
+
+use bytes::Bytes;
+use kafka_protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
+use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
+use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
+use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
+use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
+use kafka_protocol::messages::produce_response::PartitionProduceResponse;
+use kafka_protocol::messages::{
+    BrokerId, CreateTopicsRequest, FetchRequest, FetchResponse, InitProducerIdRequest, ListOffsetsRequest, MetadataRequest,
+    ProduceRequest, TopicName,
+};
+use kafka_protocol::protocol::StrBytes;
+
+use crate::batch::{self, Batch, Record};
+use crate::wire::Client;
+
+/// The last versions with topic names.
+pub const PRODUCE: i16 = 12;
+pub const FETCH: i16 = 12;
+
+pub fn text(text: &str) -> StrBytes {
+    StrBytes::from_string(text.to_owned())
+}
+
+pub fn topic(name: &str) -> TopicName {
+    TopicName(text(name))
+}
+
+pub fn create_request(name: &str, partitions: i32, configs: &[(&str, &str)]) -> CreateTopicsRequest {
+    let configs = configs
+        .iter()
+        .map(|(key, value)| CreatableTopicConfig::default().with_name(text(key)).with_value(Some(text(value))))
+        .collect();
+    let spec = CreatableTopic::default()
+        .with_name(topic(name))
+        .with_num_partitions(partitions)
+        .with_replication_factor(1)
+        .with_configs(configs);
+    CreateTopicsRequest::default().with_topics(vec![spec]).with_timeout_ms(30_000)
+}
+
+pub fn create_topic(client: &mut Client, name: &str, partitions: i32) {
+    create_topic_with(client, name, partitions, &[]);
+}
+
+pub fn create_topic_with(client: &mut Client, name: &str, partitions: i32, configs: &[(&str, &str)]) {
+    let response = client.call(7, &create_request(name, partitions, configs));
+    let made = &response.topics[0];
+    assert_eq!(made.error_code, 0, "cannot create {name}: {:?}", made.error_message);
+}
+
+pub fn topic_id(client: &mut Client, name: &str) -> kafka_protocol::messages::metadata_response::MetadataResponseTopic {
+    let wanted = MetadataRequestTopic::default().with_name(Some(topic(name)));
+    let request = MetadataRequest::default().with_topics(Some(vec![wanted])).with_allow_auto_topic_creation(false);
+    client.call(12, &request).topics.remove(0)
+}
+
+pub fn produce_request(name: &str, partition: i32, acks: i16, records: Bytes) -> ProduceRequest {
+    let data = PartitionProduceData::default().with_index(partition).with_records(Some(records));
+    let wanted = TopicProduceData::default().with_name(topic(name)).with_partition_data(vec![data]);
+    ProduceRequest::default().with_acks(acks).with_timeout_ms(30_000).with_topic_data(vec![wanted])
+}
+
+/// Produces bytes as they are, with acks=all, and returns the partition's answer.
+pub fn produce_bytes(client: &mut Client, name: &str, partition: i32, records: Bytes) -> PartitionProduceResponse {
+    let mut response = client.call(PRODUCE, &produce_request(name, partition, -1, records));
+    response.responses.remove(0).partition_responses.remove(0)
+}
+
+/// Produces with acks=all; returns the base offset.
+pub fn produce(client: &mut Client, name: &str, partition: i32, batch: &Batch) -> i64 {
+    let answer = produce_bytes(client, name, partition, batch.bytes());
+    assert_eq!(answer.error_code, 0, "cannot produce to {name}-{partition}: {:?}", answer.error_message);
+    answer.base_offset
+}
+
+pub fn fetch_partition(partition: i32, offset: i64) -> FetchPartition {
+    FetchPartition::default().with_partition(partition).with_fetch_offset(offset).with_partition_max_bytes(1 << 20)
+}
+
+/// Of one partition, outside of any session.
+pub fn fetch_request(name: &str, partition: i32, offset: i64, max_wait_ms: i32, min_bytes: i32) -> FetchRequest {
+    let wanted = FetchTopic::default().with_topic(topic(name)).with_partitions(vec![fetch_partition(partition, offset)]);
+    FetchRequest::default()
+        .with_replica_id(BrokerId(-1))
+        .with_max_wait_ms(max_wait_ms)
+        .with_min_bytes(min_bytes)
+        .with_max_bytes(50 << 20)
+        .with_session_epoch(-1)
+        .with_topics(vec![wanted])
+}
+
+/// The records of a fetch answer about one partition.
+pub fn fetched(response: &FetchResponse) -> Bytes {
+    response.responses.first().and_then(|topic| topic.partitions[0].records.clone()).unwrap_or_default()
+}
+
+/// What is there from an offset on, at most one answer's worth, without waiting.
+pub fn fetch(client: &mut Client, name: &str, partition: i32, offset: i64) -> Vec<Record> {
+    let response = client.call(FETCH, &fetch_request(name, partition, offset, 0, 0));
+    assert_eq!(response.error_code, 0);
+    assert_eq!(response.responses[0].partitions[0].error_code, 0, "cannot fetch {name}-{partition} from {offset}");
+    batch::read(fetched(&response))
+}
+
+/// Everything in a partition.
+pub fn read_all(client: &mut Client, name: &str, partition: i32) -> Vec<Record> {
+    let (mut offset, end) = (list_offset(client, name, partition, -2), list_offset(client, name, partition, -1));
+    let mut all = Vec::new();
+    while offset < end {
+        let records = fetch(client, name, partition, offset);
+        let last = records.last().expect("records before the end of the log").offset;
+        all.extend(records.into_iter().filter(|record| record.offset >= offset));
+        offset = last + 1;
+    }
+    all
+}
+
+/// By time, or one of the special times: -1 latest, -2 earliest, -3 of the largest timestamp.
+pub fn list_offset(client: &mut Client, name: &str, partition: i32, time: i64) -> i64 {
+    let wanted = ListOffsetsPartition::default().with_partition_index(partition).with_timestamp(time);
+    let wanted = ListOffsetsTopic::default().with_name(topic(name)).with_partitions(vec![wanted]);
+    let request = ListOffsetsRequest::default().with_replica_id(BrokerId(-1)).with_topics(vec![wanted]);
+    let response = client.call(7, &request);
+    let answer = &response.topics[0].partitions[0];
+    assert_eq!(answer.error_code, 0, "cannot list offsets of {name}-{partition}");
+    answer.offset
+}
+
+/// The id and epoch of a new idempotent producer.
+pub fn producer_id(client: &mut Client) -> (i64, i16) {
+    let request = InitProducerIdRequest::default().with_transaction_timeout_ms(60_000);
+    let response = client.call(4, &request);
+    assert_eq!(response.error_code, 0);
+    (response.producer_id.0, response.producer_epoch)
+}

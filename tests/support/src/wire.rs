@@ -1,0 +1,179 @@
+//! A blocking client for one connection, which sends and receives frames, valid or not.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::time::Duration;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use kafka_protocol::messages::{RequestHeader, ResponseHeader};
+use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, Request, StrBytes};
+
+use crate::broker::PATIENCE;
+
+/// Shorter than any wait in the broker that a test asks for, longer than any answer takes.
+const SILENCE: Duration = Duration::from_millis(300);
+
+pub struct Client {
+    stream: TcpStream,
+    next_correlation_id: i32,
+}
+
+/// What came of a connection on which nothing was answered.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Quiet {
+    Open,
+    Closed,
+}
+
+impl Client {
+    pub fn connect(address: SocketAddr) -> Client {
+        let stream = TcpStream::connect(address).expect("the broker accepts connections");
+        stream.set_nodelay(true).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_write_timeout(Some(PATIENCE)).unwrap();
+        Client { stream, next_correlation_id: 1 }
+    }
+
+    /// Bytes as they are.
+    pub fn send_bytes(&mut self, bytes: &[u8]) {
+        self.stream.write_all(bytes).expect("the broker reads");
+    }
+
+    /// The same, to a broker that may well have closed the connection already.
+    pub fn offer_bytes(&mut self, bytes: &[u8]) {
+        let _ = self.stream.write_all(bytes);
+    }
+
+    /// Bytes behind their length.
+    pub fn send_frame(&mut self, body: &[u8]) {
+        self.send_bytes(&framed(body));
+    }
+
+    /// The next frame, without its length.
+    pub fn recv_frame(&mut self) -> Bytes {
+        self.try_recv_frame().expect("a frame, but the broker closed the connection")
+    }
+
+    /// The next frame; none if the connection was closed, or died, in its place.
+    pub fn try_recv_frame(&mut self) -> Option<Bytes> {
+        let mut size = [0; 4];
+        self.read_exact(&mut size)?;
+        let size = i32::from_be_bytes(size);
+        let mut frame = vec![0; usize::try_from(size).expect("a frame has a length")];
+        self.read_exact(&mut frame)?;
+        Some(frame.into())
+    }
+
+    fn read_exact(&mut self, into: &mut [u8]) -> Option<()> {
+        match self.stream.read_exact(into) {
+            Ok(()) => Some(()),
+            Err(error) if matches!(error.kind(), ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset) => None,
+            Err(error) => panic!("no answer: {error}"),
+        }
+    }
+
+    /// Sends a request without waiting for its answer; returns its correlation id.
+    pub fn send<R: Request>(&mut self, version: i16, request: &R) -> i32 {
+        let id = self.next_correlation_id;
+        self.next_correlation_id += 1;
+        self.send_frame(&encode(version, id, request));
+        id
+    }
+
+    /// The answer to the oldest request that has none yet, which must be this one.
+    pub fn recv<R: Request>(&mut self, version: i16, correlation_id: i32) -> R::Response {
+        self.try_recv::<R>(version, correlation_id).expect("an answer, but the broker closed the connection")
+    }
+
+    /// The same; none if the broker is gone.
+    pub fn try_recv<R: Request>(&mut self, version: i16, correlation_id: i32) -> Option<R::Response> {
+        let mut frame = self.try_recv_frame()?;
+        let header = ResponseHeader::decode(&mut frame, R::Response::header_version(version)).expect("a response header");
+        assert_eq!(header.correlation_id, correlation_id, "answers come in the order of the requests");
+        let response = R::Response::decode(&mut frame, version).expect("a response body");
+        assert!(frame.is_empty(), "{} bytes lie behind the answer to key {} version {version}", frame.len(), R::KEY);
+        Some(response)
+    }
+
+    pub fn call<R: Request>(&mut self, version: i16, request: &R) -> R::Response {
+        let id = self.send(version, request);
+        self.recv::<R>(version, id)
+    }
+
+    /// Whether the broker leaves us alone (and has not closed the connection) for a moment.
+    pub fn quiet(&mut self) -> Quiet {
+        self.stream.set_read_timeout(Some(SILENCE)).unwrap();
+        let mut byte = [0];
+        let outcome = match self.stream.read(&mut byte) {
+            Ok(0) => Quiet::Closed,
+            Ok(_) => panic!("the broker answered what it should have kept quiet about"),
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => Quiet::Open,
+            Err(_) => Quiet::Closed,
+        };
+        self.stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        outcome
+    }
+
+    /// Waits until the broker closes the connection; nothing else may come first.
+    pub fn expect_closed(&mut self) {
+        let mut byte = [0];
+        match self.stream.read(&mut byte) {
+            Ok(0) => {}
+            Ok(_) => panic!("the broker answered instead of closing the connection"),
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                panic!("the broker left the connection open")
+            }
+            Err(_) => {}
+        }
+    }
+
+    /// Says that no more will be sent.
+    pub fn finish_sending(&mut self) {
+        let _ = self.stream.shutdown(Shutdown::Write);
+    }
+
+    /// A second handle of the same connection, for a thread that reads while this one writes.
+    #[must_use]
+    pub fn split(&self) -> Client {
+        Client { stream: self.stream.try_clone().unwrap(), next_correlation_id: self.next_correlation_id }
+    }
+
+    /// Like [`Client::send`], to a broker that may die meanwhile.
+    pub fn try_send<R: Request>(&mut self, version: i16, request: &R) -> Option<i32> {
+        let id = self.next_correlation_id;
+        self.next_correlation_id += 1;
+        self.stream.write_all(&framed(&encode(version, id, request))).ok()?;
+        Some(id)
+    }
+
+    pub fn read_timeout(&mut self, limit: Duration) {
+        self.stream.set_read_timeout(Some(limit)).unwrap();
+    }
+}
+
+/// A request with its header, as it stands behind the length.
+pub fn encode<R: Request>(version: i16, correlation_id: i32, request: &R) -> Bytes {
+    let mut frame = header(R::KEY, version, correlation_id, R::header_version(version));
+    request.encode(&mut frame, version).expect("a request that can be encoded");
+    frame.freeze()
+}
+
+/// A request header of a header version of one's choice.
+pub fn header(key: i16, version: i16, correlation_id: i32, header_version: i16) -> BytesMut {
+    let mut frame = BytesMut::new();
+    RequestHeader::default()
+        .with_request_api_key(key)
+        .with_request_api_version(version)
+        .with_correlation_id(correlation_id)
+        .with_client_id(Some(StrBytes::from_static_str("test")))
+        .encode(&mut frame, header_version)
+        .expect("a header that can be encoded");
+    frame
+}
+
+pub fn framed(body: &[u8]) -> Bytes {
+    let mut frame = BytesMut::with_capacity(4 + body.len());
+    frame.put_i32(i32::try_from(body.len()).expect("a test's frame is small"));
+    frame.put_slice(body);
+    frame.freeze()
+}
