@@ -61,7 +61,8 @@ fn decode_lines(bytes: &[u8]) -> Result<Vec<&str>, String> {
 }
 
 pub(crate) fn encode_offsets<'a>(offsets: impl IntoIterator<Item = (&'a str, i32, i64)>) -> Vec<u8> {
-    let lines: Vec<_> = offsets.into_iter().map(|(topic, partition, offset)| format!("{topic} {partition} {offset}")).collect();
+    let lines: Vec<_> =
+        offsets.into_iter().map(|(topic, partition, offset)| format!("{topic} {partition} {offset}")).collect();
     encode_lines(&lines)
 }
 

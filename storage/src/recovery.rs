@@ -24,7 +24,7 @@ use crate::index::{OffsetIndex, Place, TimeIndex, is_plausible_offset_index};
 use crate::log::{AbortedTxn, Damage, Log, LogParts, Writer, as_storage, transaction_marker};
 use crate::producers::{Marker, Producers, decode_snapshot};
 use crate::segment::{End, Segment, file_name};
-use crate::walk::{Step, Walker, Want, WalkError};
+use crate::walk::{Step, WalkError, Walker, Want};
 
 /// What is known of a partition before its directory is read.
 pub(crate) struct LoadRequest<'a> {
@@ -254,8 +254,7 @@ impl Loader<'_> {
         let segment = Segment::active(disk, path, base, capacity, end, (index, times, txns));
         self.segments.push(Arc::new(segment));
         self.since_index = u64::from(size - from);
-        self.replay.producers =
-            load_producers(self.request.disk, &self.request.path, &self.segments, end.offset)?;
+        self.replay.producers = load_producers(self.request.disk, &self.request.path, &self.segments, end.offset)?;
         self.is_as_closed = listing.snapshots.contains(&end.offset);
         Ok(true)
     }
@@ -423,12 +422,7 @@ fn scan(
 }
 
 /// The indexes of a segment file whose batches are trusted.
-pub(crate) fn scan_headers(
-    segment: &Segment,
-    file: &DataFile,
-    size: u32,
-    interval: u64,
-) -> Result<Scan, StorageError> {
+pub(crate) fn scan_headers(segment: &Segment, file: &DataFile, size: u32, interval: u64) -> Result<Scan, StorageError> {
     let scan = scan(file, segment.base(), size, i64::MAX, interval, |_| {})?;
     match &scan.bad {
         Some((position, reason)) => Err(segment.corrupt(*position, reason)),
@@ -464,7 +458,8 @@ pub(crate) fn load_producers(
         let start = segment.walk_start(from)?;
         let mut walker = Walker::new(&file, u64::from(start), u64::from(segment.end().size), segment.base());
         loop {
-            let want = |h: &jackdaw_protocol::records::Header<'_>| if h.is_control() { Want::Whole } else { Want::Header };
+            let want =
+                |h: &jackdaw_protocol::records::Header<'_>| if h.is_control() { Want::Whole } else { Want::Header };
             match walker.next(want).map_err(|e| as_storage(segment, e))? {
                 Some(step) if step.header.base_offset() >= end => break,
                 Some(step) if step.header.base_offset() >= from => replay.apply(&step),

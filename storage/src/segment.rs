@@ -14,9 +14,7 @@ use parking_lot::Mutex;
 
 use crate::disk::{DataFile, Disk, Map, Slot};
 use crate::error::StorageError;
-use crate::index::{
-    OffsetIndex, Place, TimeIndex, decode_txns, encode_txns, floor_by_offset_in, floor_by_position_in,
-};
+use crate::index::{OffsetIndex, Place, TimeIndex, decode_txns, encode_txns, floor_by_offset_in, floor_by_position_in};
 use crate::log::AbortedTxn;
 
 /// The map of a segment, and of its offset index once it is sealed.
@@ -210,11 +208,7 @@ impl Segment {
         let len = if sealed { self.end().size } else { self.capacity() };
         let path = file.path();
         let map = Map::new(&file, len.max(1) as usize).map_err(|e| StorageError::io("map", path, e))?;
-        let index = if !sealed {
-            MappedIndex::InMemory
-        } else {
-            self.map_index()?
-        };
+        let index = if !sealed { MappedIndex::InMemory } else { self.map_index()? };
         let mapped = Mapped { data: map.to_bytes(), map, index };
         Ok(self.disk.maps.admit(&self.mapped, Arc::new(mapped)))
     }
@@ -287,7 +281,12 @@ impl Segment {
         };
         let (first_offset, first_size) = (first.base_offset(), first.size_in_bytes());
         if first.last_offset() >= upper_bound || (first_size > max_bytes && !at_least_one) {
-            return Ok(Some(Found { bytes: Bytes::new(), first_offset: offset, range: (0, 0), map: mapped.map.clone() }));
+            return Ok(Some(Found {
+                bytes: Bytes::new(),
+                first_offset: offset,
+                range: (0, 0),
+                map: mapped.map.clone(),
+            }));
         }
         let limit = u64::from(start) + max_bytes.max(first_size) as u64;
         let stop = if upper_bound >= end.offset && limit >= u64::from(end.size) {

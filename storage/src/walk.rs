@@ -61,11 +61,6 @@ impl<'a> Walker<'a> {
         Walker { file, end, position, next_offset, buffer: Vec::new(), buffer_at: 0, last_size: 0 }
     }
 
-    /// Where the next batch begins.
-    pub(crate) fn position(&self) -> u64 {
-        self.position
-    }
-
     /// Offset after the last batch.
     pub(crate) fn next_offset(&self) -> i64 {
         self.next_offset

@@ -17,11 +17,7 @@ pub(crate) struct Slot<T> {
 
 impl<T> Slot<T> {
     pub(crate) fn empty() -> Arc<Slot<T>> {
-        Arc::new(Slot {
-            value: ArcSwapOption::empty(),
-            used: AtomicBool::new(false),
-            pinned: AtomicBool::new(false),
-        })
+        Arc::new(Slot { value: ArcSwapOption::empty(), used: AtomicBool::new(false), pinned: AtomicBool::new(false) })
     }
 
     /// What is in the place; counts as a use.

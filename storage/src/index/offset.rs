@@ -87,9 +87,9 @@ impl OffsetIndex {
         let index = OffsetIndex::default();
         for i in 0..bytes.len() / ENTRY_LEN {
             let place = entry_in(bytes, i);
-            let rises = index.last().is_none_or(|last| {
-                last.relative_offset < place.relative_offset && last.position < place.position
-            });
+            let rises = index
+                .last()
+                .is_none_or(|last| last.relative_offset < place.relative_offset && last.position < place.position);
             if !rises || place.position >= size {
                 break;
             }
@@ -154,7 +154,9 @@ mod tests {
         let bytes = index.encode();
         assert_eq!(bytes.len(), 80_000);
         for target in [0, 8, 9, 10, 18, 19, 50_000, 99_999, 200_000] {
-            let expected = if target < 9 { Place::default() } else {
+            let expected = if target < 9 {
+                Place::default()
+            } else {
                 let i = ((target - 9) / 10).min(9_999);
                 Place { relative_offset: i * 10 + 9, position: i * 4096 }
             };

@@ -19,10 +19,6 @@ pub(crate) struct TimeIndex {
 }
 
 impl TimeIndex {
-    pub(crate) fn len(&self) -> usize {
-        self.entries.len()
-    }
-
     /// The largest timestamp and the earliest batch that has it; `None` before the first batch with a timestamp.
     pub(crate) fn largest(&self) -> Option<TimeEntry> {
         self.largest
@@ -73,9 +69,9 @@ impl TimeIndex {
                 timestamp: i64::from_be_bytes(*timestamp),
                 relative_offset: u32::from_be_bytes(*relative_offset.first_chunk()?),
             };
-            let rises = entries.last().is_none_or(|last| {
-                last.timestamp < entry.timestamp && last.relative_offset <= entry.relative_offset
-            });
+            let rises = entries
+                .last()
+                .is_none_or(|last| last.timestamp < entry.timestamp && last.relative_offset <= entry.relative_offset);
             if !rises {
                 return None;
             }

@@ -160,7 +160,8 @@ impl Log {
             let aborted = writer.producers.apply(&header, base_offset, max_timestamp, marker);
             writer.scratch.aborted.extend(aborted);
         }
-        if writer.epochs.latest() != Some(append.leader_epoch) && writer.epochs.assign(append.leader_epoch, base_offset) {
+        if writer.epochs.latest() != Some(append.leader_epoch) && writer.epochs.assign(append.leader_epoch, base_offset)
+        {
             writer.epochs_dirty = true;
         }
         if writer.end.size == 0 {

@@ -64,11 +64,7 @@ impl Log {
         self.take_job(&mut writer, flushing)
     }
 
-    fn take_job<'a>(
-        &'a self,
-        writer: &mut Writer,
-        flushing: MutexGuard<'a, ()>,
-    ) -> Result<FlushJob<'a>, StorageError> {
+    fn take_job<'a>(&'a self, writer: &mut Writer, flushing: MutexGuard<'a, ()>) -> Result<FlushJob<'a>, StorageError> {
         let end = writer.end.offset;
         let is_dirty = end > self.flushed_offset() && end > writer.active.base();
         let file = if is_dirty { Some(writer.active.data_file()?) } else { None };

@@ -6,7 +6,7 @@ use jackdaw_protocol::records::{Batch, records};
 use super::{Log, TimestampOffset};
 use crate::error::StorageError;
 use crate::segment::Segment;
-use crate::walk::{Step, Walker, Want, WalkError};
+use crate::walk::{Step, WalkError, Walker, Want};
 
 /// Most bytes that one compressed batch may unfold to in a lookup. What unfolds further is answered for by its header.
 const DECODED_MAX: usize = 128 << 20;
@@ -25,10 +25,16 @@ impl Log {
             })?;
             let Some(floor) = hint else { continue };
             let from = (segment.base() + i64::from(floor)).max(log_start);
-            let found = search(segment, from, |step| {
-                let is_candidate = step.header.max_timestamp() >= timestamp && step.header.last_offset() >= log_start;
-                is_candidate.then(|| first_record(&step, log_start, |t| t >= timestamp)).flatten()
-            }, |max_timestamp| max_timestamp >= timestamp)?;
+            let found = search(
+                segment,
+                from,
+                |step| {
+                    let is_candidate =
+                        step.header.max_timestamp() >= timestamp && step.header.last_offset() >= log_start;
+                    is_candidate.then(|| first_record(&step, log_start, |t| t >= timestamp)).flatten()
+                },
+                |max_timestamp| max_timestamp >= timestamp,
+            )?;
             if found.is_some() {
                 return Ok(found);
             }
@@ -81,7 +87,8 @@ fn search(
         let step = walker
             .next(|h| if is_wanted(h.max_timestamp()) && h.last_offset() >= from { Want::Whole } else { Want::Header });
         let Some(step) = step.map_err(|e| as_storage(segment, e))? else { return Ok(None) };
-        if is_wanted(step.header.max_timestamp()) && step.header.last_offset() >= from
+        if is_wanted(step.header.max_timestamp())
+            && step.header.last_offset() >= from
             && let Some(found) = look(step)
         {
             return Ok(Some(found));

@@ -10,7 +10,7 @@ use jackdaw_protocol::records::Header;
 use crate::error::AppendError;
 use crate::log::{AbortedTxn, Origin, ProducerState};
 
-pub(crate) use snapshot::{SnapshotError, decode_snapshot, encode_snapshot};
+pub(crate) use snapshot::{decode_snapshot, encode_snapshot};
 
 /// How many batches of a producer are remembered: the most an idempotent client has in flight.
 const BATCHES_MAX: usize = 5;
@@ -206,12 +206,7 @@ impl Producers {
         self.ongoing.remove(&first_offset);
         self.unreplicated.insert(first_offset, marker_offset);
         let last_stable_offset = self.ongoing.keys().next().copied().unwrap_or(marker_offset + 1);
-        marker.abort.then_some(AbortedTxn {
-            producer_id,
-            first_offset,
-            last_offset: marker_offset,
-            last_stable_offset,
-        })
+        marker.abort.then_some(AbortedTxn { producer_id, first_offset, last_offset: marker_offset, last_stable_offset })
     }
 
     /// First offset of the oldest transaction that is open, or whose end is not replicated.
@@ -232,9 +227,8 @@ impl Producers {
 
     /// Forgets producers that have been idle for `expiration_ms`; open transactions keep theirs.
     pub(crate) fn expire(&mut self, now_ms: i64, expiration_ms: i64) {
-        self.by_id.retain(|_, p| {
-            p.txn_first_offset.is_some() || now_ms.saturating_sub(p.last_timestamp) < expiration_ms
-        });
+        self.by_id
+            .retain(|_, p| p.txn_first_offset.is_some() || now_ms.saturating_sub(p.last_timestamp) < expiration_ms);
     }
 
     pub(crate) fn states(&self) -> Vec<ProducerState> {

@@ -83,10 +83,7 @@ fn open_transactions_hold_the_stable_offset_until_their_marker_is_replicated() {
     let abort = Marker { abort: true, coordinator_epoch: 5 };
     assert_eq!(p.admit(&end.header(), Some(abort), Origin::Coordinator).unwrap(), Admission::New);
     let aborted = p.apply(&end.header(), 14, 2_000, Some(abort)).unwrap();
-    assert_eq!(
-        aborted,
-        AbortedTxn { producer_id: 1, first_offset: 10, last_offset: 14, last_stable_offset: 12 }
-    );
+    assert_eq!(aborted, AbortedTxn { producer_id: 1, first_offset: 10, last_offset: 14, last_stable_offset: 12 });
     assert_eq!(p.first_unstable_offset(), Some(10));
     p.on_high_watermark(14);
     assert_eq!(p.first_unstable_offset(), Some(10));
