@@ -26,7 +26,8 @@ impl Handler for DescribeConfigsRequest {
             match entries(ctx.broker, &resource) {
                 Ok(entries) => {
                     let keys = resource.configuration_keys.filter(|keys| !keys.is_empty());
-                    let wanted = |entry: &Entry| keys.as_ref().is_none_or(|keys| keys.iter().any(|key| **key == entry.name));
+                    let wanted =
+                        |entry: &Entry| keys.as_ref().is_none_or(|keys| keys.iter().any(|key| **key == entry.name));
                     let entries = entries.into_iter().filter(wanted);
                     result.configs = entries.map(|entry| wire(entry, synonyms, documentation)).collect();
                 }
@@ -49,7 +50,8 @@ fn entries(broker: &Broker, resource: &DescribeConfigsResource) -> Result<Vec<En
     let invalid = |message: String| Failure::with(ResponseError::InvalidRequest, message);
     match Resource::of(resource.resource_type) {
         Some(Resource::Topic) => {
-            names::check(name).map_err(|error| Failure::with(ResponseError::InvalidTopicException, error.to_string()))?;
+            names::check(name)
+                .map_err(|error| Failure::with(ResponseError::InvalidTopicException, error.to_string()))?;
             let topic = image.topic(name).ok_or(ResponseError::UnknownTopicOrPartition)?;
             Ok(describe::topic(&topic.configs, &config))
         }

@@ -51,11 +51,12 @@ pub(super) struct Wish {
 impl Handler for IncrementalAlterConfigsRequest {
     fn handle(self, ctx: &Context<'_>) -> Reply<IncrementalAlterConfigsResponse> {
         let wish = |resource: AlterConfigsResource| {
-            let change = |config: jackdaw_protocol::messages::incremental_alter_configs_request::AlterableConfig| Change {
-                name: config.name.to_string(),
-                operation: config.config_operation,
-                value: config.value.map(|value| value.to_string()),
-            };
+            let change =
+                |config: jackdaw_protocol::messages::incremental_alter_configs_request::AlterableConfig| Change {
+                    name: config.name.to_string(),
+                    operation: config.config_operation,
+                    value: config.value.map(|value| value.to_string()),
+                };
             Wish {
                 resource_type: resource.resource_type,
                 name: resource.resource_name,
@@ -81,19 +82,12 @@ impl Handler for IncrementalAlterConfigsRequest {
 pub(super) fn code_and_message(result: Result<(), Failure>) -> (i16, Option<StrBytes>) {
     match result {
         Ok(()) => (0, None),
-        Err(failure) => {
-            (failure.error.code(), failure.message.map(|text| StrBytes::from_string(text.into_owned())))
-        }
+        Err(failure) => (failure.error.code(), failure.message.map(|text| StrBytes::from_string(text.into_owned()))),
     }
 }
 
 /// Alters each resource by itself: one that fails leaves the others alone.
-pub(super) fn alter_all(
-    broker: &Broker,
-    wishes: &[Wish],
-    mode: Mode,
-    validate_only: bool,
-) -> Vec<Result<(), Failure>> {
+pub(super) fn alter_all(broker: &Broker, wishes: &[Wish], mode: Mode, validate_only: bool) -> Vec<Result<(), Failure>> {
     let twice = named_twice(wishes);
     let result = |wish: &Wish| {
         if twice.contains(&(wish.resource_type, wish.name.as_str())) {
@@ -151,9 +145,8 @@ fn alter_topic(
         topic::validate_all(name, &after, &broker.config())?;
         Ok::<_, AlterError>(after)
     };
-    let unknown = || {
-        Failure::with(ResponseError::UnknownTopicOrPartition, format!("The topic '{name}' does not exist."))
-    };
+    let unknown =
+        || Failure::with(ResponseError::UnknownTopicOrPartition, format!("The topic '{name}' does not exist."));
     let image = broker.topics.image();
     // Settings that could never hold are the first thing to say, also of a topic that does not exist.
     let Some(topic) = image.topic(name) else {
