@@ -6,6 +6,7 @@ use jackdaw_protocol::messages::ResponseError;
 use jackdaw_protocol::records::BatchError;
 use jackdaw_storage::{AppendError, ReadError, StorageError};
 
+use crate::group::GroupError;
 use crate::partition::NotDurable;
 
 /// A wire error, and where the API has room for it what the client should know.
@@ -82,4 +83,30 @@ pub fn not_durable(error: &NotDurable) -> Failure {
         NotDurable::Storage(error) => storage(error),
         NotDurable::Stopping => Failure::from(ResponseError::NotLeaderOrFollower),
     }
+}
+
+/// Why a group request was refused.
+pub fn group(error: &GroupError) -> Failure {
+    let code = match error {
+        GroupError::LoadInProgress => ResponseError::CoordinatorLoadInProgress,
+        GroupError::NotAvailable(_) => ResponseError::CoordinatorNotAvailable,
+        GroupError::NotCoordinator => ResponseError::NotCoordinator,
+        GroupError::InvalidGroupId => ResponseError::InvalidGroupId,
+        GroupError::InvalidSessionTimeout { .. } => ResponseError::InvalidSessionTimeout,
+        GroupError::UnknownMemberId => ResponseError::UnknownMemberId,
+        GroupError::IllegalGeneration => ResponseError::IllegalGeneration,
+        GroupError::RebalanceInProgress => ResponseError::RebalanceInProgress,
+        GroupError::InconsistentGroupProtocol => ResponseError::InconsistentGroupProtocol,
+        GroupError::MemberIdRequired => ResponseError::MemberIdRequired,
+        GroupError::FencedInstanceId => ResponseError::FencedInstanceId,
+        GroupError::GroupMaxSizeReached => ResponseError::GroupMaxSizeReached,
+        GroupError::GroupIdNotFound => ResponseError::GroupIdNotFound,
+        GroupError::NonEmptyGroup => ResponseError::NonEmptyGroup,
+        GroupError::OffsetMetadataTooLarge => ResponseError::OffsetMetadataTooLarge,
+        GroupError::GroupSubscribedToTopic => ResponseError::GroupSubscribedToTopic,
+        // Kafka's answer to an assignment that does not fit into its log.
+        GroupError::RecordTooLarge { .. } => ResponseError::UnknownServerError,
+        GroupError::InvalidRequest(_) => ResponseError::InvalidRequest,
+    };
+    Failure::with(code, error.to_string())
 }

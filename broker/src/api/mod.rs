@@ -10,15 +10,35 @@ use std::pin::Pin;
 
 use bytes::Bytes;
 use jackdaw_protocol::guard;
-use jackdaw_protocol::messages::{ApiVersionsRequest, Encodable, FetchRequest, HeaderVersion, ProduceRequest, Request};
+use jackdaw_protocol::messages::{
+    AlterConfigsRequest, ApiVersionsRequest, DeleteGroupsRequest, DescribeConfigsRequest, DescribeGroupsRequest,
+    Encodable, FetchRequest, FindCoordinatorRequest, HeaderVersion, HeartbeatRequest, IncrementalAlterConfigsRequest,
+    JoinGroupRequest, LeaveGroupRequest, ListGroupsRequest, OffsetCommitRequest, OffsetDeleteRequest,
+    OffsetFetchRequest, ProduceRequest, Request, SyncGroupRequest,
+};
 
 pub use context::{ConnectionInfo, Context};
 
 use crate::net::Outgoing;
 
+mod alter_configs;
 pub mod api_versions;
+mod delete_groups;
+mod describe_configs;
+mod describe_groups;
 mod fetch;
+mod find_coordinator;
+mod group_words;
+mod heartbeat;
+mod incremental_alter_configs;
+mod join_group;
+mod leave_group;
+mod list_groups;
+mod offset_commit;
+mod offset_delete;
+mod offset_fetch;
 pub mod produce;
+mod sync_group;
 
 /// What a handler answers.
 ///
@@ -124,7 +144,25 @@ const PRODUCE: Row = Row {
 };
 
 /// Every API served, by key.
-pub static TABLE: &[Row] = &[PRODUCE, row::<FetchRequest>("Fetch"), row::<ApiVersionsRequest>("ApiVersions")];
+pub static TABLE: &[Row] = &[
+    PRODUCE,
+    row::<FetchRequest>("Fetch"),
+    row::<OffsetCommitRequest>("OffsetCommit"),
+    row::<OffsetFetchRequest>("OffsetFetch"),
+    row::<FindCoordinatorRequest>("FindCoordinator"),
+    row::<JoinGroupRequest>("JoinGroup"),
+    row::<HeartbeatRequest>("Heartbeat"),
+    row::<LeaveGroupRequest>("LeaveGroup"),
+    row::<SyncGroupRequest>("SyncGroup"),
+    row::<DescribeGroupsRequest>("DescribeGroups"),
+    row::<ListGroupsRequest>("ListGroups"),
+    row::<ApiVersionsRequest>("ApiVersions"),
+    row::<DescribeConfigsRequest>("DescribeConfigs"),
+    row::<AlterConfigsRequest>("AlterConfigs"),
+    row::<DeleteGroupsRequest>("DeleteGroups"),
+    row::<IncrementalAlterConfigsRequest>("IncrementalAlterConfigs"),
+    row::<OffsetDeleteRequest>("OffsetDelete"),
+];
 
 /// The row of an API key.
 pub fn find(key: i16) -> Option<&'static Row> {
