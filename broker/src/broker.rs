@@ -95,7 +95,7 @@ impl Broker {
             let dir =
                 jackdaw_storage::LogDir::open(path, options, &|_| defaults.clone(), &housekeeping::recovery_progress)?;
             cluster_id.get_or_insert_with(|| dir.cluster_id().to_owned());
-            flushers.push(Flusher::start(Arc::new(dir))?);
+            flushers.push(Flusher::start(Arc::new(dir), clock.clone())?);
         }
         let budget = config.queued_max_request_bytes.unwrap_or(limits::REQUEST_BUDGET_BYTES);
         let budget = budget.max(config.socket_request_max_bytes.min(limits::REQUEST_BUDGET_BYTES));
