@@ -9,6 +9,7 @@ use tokio::task::JoinHandle;
 
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::coordinator::{Groups, OFFSETS_TOPIC};
 use crate::fetch::session::Sessions;
 use crate::net::{self, ListenError, Registry};
 use crate::partition::Flusher;
@@ -38,6 +39,8 @@ pub struct Broker {
     pub clock: Arc<Clock>,
     /// Topics and their partitions.
     pub topics: Topics,
+    /// Consumer groups.
+    pub groups: Arc<Groups>,
     /// Who is connected.
     pub connections: Registry,
     /// Incremental fetch sessions.
@@ -74,6 +77,9 @@ impl Broker {
         let listening: Vec<_> = bound.iter().map(|bound| (bound.name.clone(), bound.address)).collect();
         broker.ports.store(Arc::new(listening.iter().map(|(name, address)| (name.clone(), address.port())).collect()));
         let mut tasks = vec![tokio::spawn(housekeeping::run(broker.clone()))];
+        tasks.push(tokio::spawn(broker.groups.clone().run_timers()));
+        let groups = broker.groups.clone();
+        tasks.push(tokio::task::spawn_blocking(move || groups.load()));
         tasks.extend(bound.into_iter().map(|bound| tokio::spawn(net::serve(bound, broker.clone()))));
         Ok(Running { broker, listening, tasks })
     }
@@ -97,6 +103,10 @@ impl Broker {
         let slots = config.max_incremental_fetch_session_cache_slots;
         let config = Arc::new(ArcSwap::from_pointee(config));
         let topics = Topics::open(flushers.clone(), config.clone(), clock.clone())?;
+        let groups = Arc::new(Groups::new(config.clone(), clock.clone()));
+        if let Some(topic) = topics.topic(OFFSETS_TOPIC) {
+            groups.open(&topic.partitions().cloned().collect::<Vec<_>>());
+        }
         Ok(Arc::new(Broker {
             fetch_sessions: Sessions::new(slots, rand::random()),
             request_budget: Arc::new(Semaphore::new(request_budget_kib as usize)),
@@ -107,6 +117,7 @@ impl Broker {
             ports: ArcSwap::default(),
             clock,
             topics,
+            groups,
             config,
             flushers,
         }))
@@ -176,6 +187,7 @@ impl Running {
     /// Takes no more requests, closes connections, and leaves the data directories clean.
     pub async fn stop(self) {
         self.broker.connections.stop();
+        self.broker.groups.stop();
         for task in &self.tasks {
             task.abort();
         }

@@ -9,11 +9,9 @@ pub const IN_FLIGHT_PER_CONNECTION: usize = 256;
 /// First size of a connection's read buffer, and the step by which it grows while a frame arrives.
 pub const READ_BUFFER_BYTES: usize = 64 * 1024;
 
-/// Read buffers larger than this are given back once their frame is done.
-pub const READ_BUFFER_KEPT_BYTES: usize = 2 * 1024 * 1024;
-
-/// Idle read buffers kept per worker thread.
-pub const POOLED_BUFFERS: usize = 8;
+/// Read buffers that each worker thread keeps for connections that come to have something to read. Large enough for a few
+/// with frames of `message.max.bytes`: fresh memory costs more than the bytes that are read into it.
+pub const POOLED_BUFFER_BYTES: usize = 4 * 1024 * 1024;
 
 /// Answers waiting to be written to one connection; beyond it no further request of that connection is worked on.
 pub const OUTGOING_BYTES: usize = 4 * 1024 * 1024;
@@ -37,7 +35,7 @@ pub const WRITE_DEADLINE: Duration = Duration::from_secs(60);
 pub const CONNECTION_CHECK: Duration = Duration::from_secs(1);
 
 const _: () = assert!(PRODUCE_RUN_REQUESTS <= IN_FLIGHT_PER_CONNECTION);
-const _: () = assert!(READ_BUFFER_BYTES <= READ_BUFFER_KEPT_BYTES);
+const _: () = assert!(8 * READ_BUFFER_BYTES <= POOLED_BUFFER_BYTES);
 
 /// Threads that may read cold records from the disk at once.
 pub const COLD_READERS: usize = 8;

@@ -5,7 +5,8 @@
 use std::path::PathBuf;
 
 use super::listener::Listener;
-use super::load::{ConfigSources, Loaded};
+use super::load::Loaded;
+use super::sources::ConfigSources;
 use super::topic::TopicConfig;
 use super::values::Values;
 

@@ -66,7 +66,7 @@ pub enum Update {
 }
 
 /// One setting.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Def {
     pub name: &'static str,
     pub kind: Type,
@@ -84,6 +84,20 @@ impl Def {
     /// Whether the value may never be shown to anyone.
     pub const fn is_sensitive(&self) -> bool {
         matches!(self.kind, Type::Password)
+    }
+
+    /// The value in the form Kafka shows it in: numbers, booleans and lists without the freedom of their writing.
+    pub fn display(&self, value: &str) -> String {
+        let value = value.trim();
+        match self.kind {
+            Type::Boolean => value.to_ascii_lowercase(),
+            Type::Short | Type::Int | Type::Long => {
+                value.parse::<i64>().map_or_else(|_| value.to_owned(), |number| number.to_string())
+            }
+            Type::Double => value.parse::<f64>().map_or_else(|_| value.to_owned(), java_double),
+            Type::List => list(value).join(","),
+            Type::String | Type::Class | Type::Password => value.to_owned(),
+        }
     }
 
     /// Checks type and bounds.
@@ -149,6 +163,19 @@ impl Def {
             }
             _ => Ok(()),
         }
+    }
+}
+
+/// As Java prints a double: plain from 0.001 up to 10000000, else with an exponent; never without a fraction.
+fn java_double(number: f64) -> String {
+    let size = number.abs();
+    if number == 0.0 || (1e-3..1e7).contains(&size) {
+        return format!("{number:?}");
+    }
+    let text = format!("{number:E}");
+    match text.split_once('E') {
+        Some((mantissa, exponent)) if !mantissa.contains('.') => format!("{mantissa}.0E{exponent}"),
+        _ => text,
     }
 }
 
@@ -220,5 +247,50 @@ struct Bounds(i64, i64);
 impl fmt::Display for Bounds {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "from {} to {}", self.0, self.1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn doubles_print_as_java_prints_them() {
+        for (number, text) in [
+            (0.5, "0.5"),
+            (1.0, "1.0"),
+            (0.0, "0.0"),
+            (f64::MAX, "1.7976931348623157E308"),
+            (1e7, "1.0E7"),
+            (0.0001, "1.0E-4"),
+        ] {
+            assert_eq!(java_double(number), text);
+        }
+    }
+
+    #[test]
+    fn durations_of_share_groups_are_iso_8601() {
+        for good in [
+            "latest",
+            "Earliest",
+            "by_duration:PT1H",
+            "by_duration:P1D",
+            "by_duration:P2DT3H4M5.6S",
+            "by_duration:PT0.5S",
+        ] {
+            assert!(is_share_offset_reset(good), "{good}");
+        }
+        for bad in [
+            "",
+            "none",
+            "by_duration:",
+            "by_duration:P",
+            "by_duration:PT",
+            "by_duration:1H",
+            "by_duration:-PT1H",
+            "by_duration:PT1M2H",
+        ] {
+            assert!(!is_share_offset_reset(bad), "{bad}");
+        }
     }
 }

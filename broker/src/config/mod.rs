@@ -6,17 +6,25 @@
 //! - [`describe`]: what DescribeConfigs shows; [`dynamic`]: what may change while the broker runs.
 
 pub mod broker;
+mod checks;
 pub mod definition;
+pub mod describe;
+pub mod dynamic;
 mod error;
 mod listener;
 pub mod load;
+pub mod size_rule;
+mod sources;
 pub mod table;
 pub mod topic;
 mod values;
 
+pub use jackdaw_storage::TimestampType;
+
 pub use broker::{Config, Roles};
 pub use error::{ConfigError, ConfigErrors};
 pub use listener::{Listener, SecurityProtocol};
-pub use load::{ConfigSources, Loaded};
-pub use topic::{CompressionType, TimestampType, TopicConfig};
+pub use load::Loaded;
+pub use sources::ConfigSources;
+pub use topic::{CompressionType, TopicConfig};
 pub use values::{Given, Origin, Values};

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::definition::{self, Def};
-use super::table;
+use super::{size_rule, table};
 
 /// Where a static value was given.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,8 +17,10 @@ pub enum Origin {
     Environment(String),
     /// An argument of the command line.
     Argument(&'static str),
-    /// Changed at run time, for one broker or for all.
-    Dynamic,
+    /// Nowhere: what a broker without a configuration file does.
+    NoFile,
+    /// Follows from another setting.
+    Derived(&'static str),
 }
 
 impl fmt::Display for Origin {
@@ -28,7 +30,8 @@ impl fmt::Display for Origin {
             Self::File { path, line: None } => write!(f, "{}", path.display()),
             Self::Environment(name) => write!(f, "environment variable {name}"),
             Self::Argument(name) => write!(f, "{name}"),
-            Self::Dynamic => write!(f, "set at run time"),
+            Self::NoFile => write!(f, "no configuration file"),
+            Self::Derived(from) => write!(f, "from {from}"),
         }
     }
 }
@@ -63,7 +66,17 @@ impl Values {
 
     /// The value of `name`: as given, else its default.
     pub fn effective(&self, name: &str) -> Option<&str> {
-        self.given(name).or_else(|| table::broker().get(name).and_then(|def| def.default))
+        self.given(name).or_else(|| self.fallback(name))
+    }
+
+    /// The value of `name` where none is given.
+    pub fn fallback(&self, name: &str) -> Option<&str> {
+        if name == size_rule::MESSAGE_MAX_BYTES
+            && let Some(lowered) = size_rule::lowered_message_max_bytes(self)
+        {
+            return Some(lowered);
+        }
+        Self::def(name).and_then(|def| def.default)
     }
 
     pub(super) fn text(&self, name: &str) -> Option<String> {

@@ -39,7 +39,8 @@ fn take_buffer() -> BytesMut {
 fn give_buffer(mut buffer: BytesMut) {
     buffer.clear();
     POOL.with_borrow_mut(|pool| {
-        if pool.len() < limits::POOLED_BUFFERS && buffer.capacity() <= 2 * limits::READ_BUFFER_BYTES {
+        let pooled: usize = pool.iter().map(BytesMut::capacity).sum();
+        if pooled + buffer.capacity() <= limits::POOLED_BUFFER_BYTES {
             pool.push(buffer);
         }
     });
@@ -71,6 +72,8 @@ struct Connection {
     frame_bytes: usize,
     /// Held while a frame larger than the read buffer arrives.
     budget: Option<OwnedSemaphorePermit>,
+    /// Frames are left in `input` because there was no room to work on them.
+    held_back: bool,
     run: ProduceRun,
     answers: Answers,
 }
@@ -88,6 +91,7 @@ pub(super) async fn run(stream: TcpStream, info: Arc<ConnectionInfo>, vitals: Ar
         input: BytesMut::new(),
         frame_bytes: 0,
         budget: None,
+        held_back: false,
         run: ProduceRun::default(),
         answers: Answers::default(),
     };
@@ -121,11 +125,13 @@ impl Connection {
 
     fn work_on_frames(&mut self) -> Result<(), Closing> {
         self.frame_bytes = 0;
+        self.held_back = true;
         while self.has_room() {
             match self.splitter.next(&mut self.input)? {
                 Next::Frame(bytes) => self.take_frame(bytes)?,
                 Next::NeedMore { at_least } => {
                     self.frame_bytes = if self.input.is_empty() { 0 } else { self.input.len() + at_least };
+                    self.held_back = false;
                     break;
                 }
             }
@@ -226,10 +232,9 @@ impl Connection {
         if let Some(reason) = self.vitals.closing() {
             return Poll::Ready(Err(Closing::Watch(reason)));
         }
-        let had_room = self.has_room();
         self.answers.poll_ready(cx).map_err(Closing::Request)?;
         self.poll_write(cx)?;
-        if !had_room && self.has_room() && !self.input.is_empty() {
+        if self.held_back && self.has_room() {
             return Poll::Ready(Ok(()));
         }
         if self.has_room() { self.poll_read(cx) } else { Poll::Pending }

@@ -75,6 +75,14 @@ pub enum Fault {
         /// Bytes that its content takes.
         taken: usize,
     },
+    /// The body holds more than any client needs in one message, up to this field.
+    #[error("exceeds the {limit} {what} that a message may hold")]
+    OverLimit {
+        /// What there is too much of.
+        what: &'static str,
+        /// How many a message may hold.
+        limit: usize,
+    },
     /// The body goes on after its last field.
     #[error("ends before the body: {remaining} bytes are left over")]
     TrailingBytes {

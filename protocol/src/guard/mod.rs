@@ -5,7 +5,8 @@
 //! guard has walked the whole body against the [`shape`] of its message. It refuses a count or length that the bytes
 //! left cannot hold, null where the version has none, text that is not UTF-8, variable-length integers without an
 //! end, tagged fields that do not fill their size, and bytes left over. After it, a decoder allocates in proportion
-//! to the body (`tests/bombs.rs` holds it to that).
+//! to the body, up to 64 bytes for each (an empty string of one byte becomes a value of 32); the two limits below
+//! bound what that can come to. `tests/guard/bombs.rs` holds the codec to it.
 //!
 //! The walk allocates nothing and does not panic. Records are opaque here, and checked in [`crate::records`].
 //!
@@ -22,6 +23,14 @@ pub use error::{Fault, GuardError, Kind};
 use error::Path;
 use shape::{Api, Message};
 use walk::Found;
+
+/// Structures and strings in the arrays of one message, all together; numbers do not count. The largest clusters have
+/// fewer partitions. It keeps a frame of some megabytes, which nothing else stops, from becoming gigabytes.
+pub const MAX_ELEMENTS: usize = 1 << 20;
+
+/// Tagged fields that no shape knows, in one message. The codec keeps them, each in a map node of some 400 bytes for
+/// the two that it takes on the wire. Clients send them only where they are newer than the codec.
+pub const MAX_UNKNOWN_TAGS: usize = 1 << 16;
 
 /// The shapes of all APIs, by ascending key.
 pub fn apis() -> impl Iterator<Item = &'static Api> {

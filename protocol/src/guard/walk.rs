@@ -5,21 +5,30 @@
 
 use super::error::{Fault, Path};
 use super::shape::{Field, Holds};
+use super::{MAX_ELEMENTS, MAX_UNKNOWN_TAGS};
 
 /// The longest string that Kafka takes, whatever the width of its length.
 const LONGEST_STRING: usize = i16::MAX as usize;
 
-/// The fault that ended a walk.
+/// The fault that ended a walk, and what a walk may still spend.
 pub(super) struct Found {
     pub(super) fault: Fault,
     pub(super) path: Path,
     /// Where the bytes left began: an address within the body.
     pub(super) at: usize,
+    elements_left: usize,
+    unknown_tags_left: usize,
 }
 
 impl Found {
     pub(super) fn nothing() -> Self {
-        Found { fault: Fault::UnknownVersion, path: Path::default(), at: 0 }
+        Found {
+            fault: Fault::UnknownVersion,
+            path: Path::default(),
+            at: 0,
+            elements_left: MAX_ELEMENTS,
+            unknown_tags_left: MAX_UNKNOWN_TAGS,
+        }
     }
 
     #[cold]
@@ -97,6 +106,13 @@ fn array<'a, const FLEXIBLE: bool>(field: &Field, version: i16, rest: &'a [u8], 
     if bytes > left.len() {
         return found.fail(Fault::TooManyElements { claimed: count, remaining: left.len() }, left);
     }
+    if let Holds::Scalars(_) = field.holds {
+        return skip(bytes, left, found);
+    }
+    match found.elements_left.checked_sub(count) {
+        Some(elements_left) => found.elements_left = elements_left,
+        None => return found.fail(Fault::OverLimit { what: "array elements", limit: MAX_ELEMENTS }, rest),
+    }
     match field.holds {
         Holds::Array { fields, .. } => {
             for _ in 0..count {
@@ -104,13 +120,12 @@ fn array<'a, const FLEXIBLE: bool>(field: &Field, version: i16, rest: &'a [u8], 
             }
             Some(left)
         }
-        Holds::Strings => {
+        _ => {
             for _ in 0..count {
                 left = string::<FLEXIBLE>(false, left, found)?;
             }
             Some(left)
         }
-        _ => skip(bytes, left, found),
     }
 }
 
@@ -228,6 +243,10 @@ fn tagged<'a>(fields: &[Field], version: i16, rest: &'a [u8], found: &mut Found)
                 found.inside(place);
                 return None;
             }
+        } else if found.unknown_tags_left == 0 {
+            return found.fail(Fault::OverLimit { what: "unknown tagged fields", limit: MAX_UNKNOWN_TAGS }, left);
+        } else {
+            found.unknown_tags_left -= 1;
         }
         left = next;
     }

@@ -1,5 +1,7 @@
 //! Bodies made from a shape: valid ones, and ones with a single lie.
 
+use std::cmp::Ordering;
+
 use jackdaw_protocol::guard::shape::{Field, Holds, Message, Scalar};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
@@ -55,8 +57,21 @@ pub(crate) struct Body {
 pub(crate) enum Fill {
     /// Anything valid.
     Random,
-    /// The smallest values everywhere, in arrays of this many elements: what makes decoders allocate most for a byte.
-    Dense { elements: usize, unknown_tags: bool },
+    /// The smallest values everywhere, so that decoders allocate most for each byte.
+    Dense(Dense),
+}
+
+/// A body that is mostly one kind of element.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Dense {
+    /// The number of elements in the arrays at `depth`.
+    pub elements: usize,
+    /// How deep those arrays lie; 1 for the fields of the message itself. Arrays above have one element.
+    pub depth: usize,
+    /// The number of elements of arrays below `depth`.
+    pub below: usize,
+    /// Whether each structure carries a tagged field that no shape knows.
+    pub unknown_tags: bool,
 }
 
 /// A valid body of `message`.
@@ -69,9 +84,9 @@ pub(crate) fn lying(message: &Message, version: i16, seed: u64, place: usize, li
     make(message, version, seed, Fill::Random, Some((place, lie))).bytes
 }
 
-/// A valid body as [`Fill::Dense`] says.
-pub(crate) fn dense(message: &Message, version: i16, elements: usize, unknown_tags: bool) -> Vec<u8> {
-    make(message, version, 0, Fill::Dense { elements, unknown_tags }, None).bytes
+/// A valid body of small values.
+pub(crate) fn dense(message: &Message, version: i16, dense: Dense) -> Body {
+    make(message, version, 0, Fill::Dense(dense), None)
 }
 
 fn make(message: &Message, version: i16, seed: u64, fill: Fill, lie: Option<(usize, Lie)>) -> Body {
@@ -114,9 +129,9 @@ impl Maker {
         known.sort_by_key(|field| field.tag);
         let unknown = match self.fill {
             Fill::Random => [0, 0, 0, 1, 2][self.rng.random_range(0..5)],
-            Fill::Dense { unknown_tags, .. } => {
+            Fill::Dense(dense) => {
                 known.clear();
-                usize::from(unknown_tags)
+                usize::from(dense.unknown_tags)
             }
         };
         self.unsigned(Place::TagCount, known.len() + unknown);
@@ -188,10 +203,10 @@ impl Maker {
     fn elements(&mut self, telling: bool) -> usize {
         match self.fill {
             Fill::Random => self.few(telling).min(if self.depth > 3 { 1 } else { 3 }),
-            // Many at the outermost array, one inside another: a list of lists takes the most memory.
-            Fill::Dense { elements, .. } => match self.depth {
-                1 => elements,
-                _ => 1,
+            Fill::Dense(dense) => match self.depth.cmp(&dense.depth) {
+                Ordering::Less => 1,
+                Ordering::Equal => dense.elements,
+                Ordering::Greater => dense.below,
             },
         }
     }
@@ -199,7 +214,7 @@ impl Maker {
     fn few(&mut self, telling: bool) -> usize {
         match self.fill {
             Fill::Random => self.rng.random_range(usize::from(telling)..4),
-            Fill::Dense { .. } => 0,
+            Fill::Dense(_) => 0,
         }
     }
 

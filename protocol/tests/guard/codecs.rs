@@ -32,6 +32,11 @@ fn decode<M: Message + Decodable>(body: &Bytes, version: i16) -> Result<(), Stri
     decode_whole::<M>(body, version).map(drop)
 }
 
+/// As [`decode`], but bytes may be left over.
+fn decode_front<M: Message + Decodable>(body: &Bytes, version: i16) -> Result<(), String> {
+    M::decode(&mut body.clone(), version).map(drop).map_err(|error| error.to_string())
+}
+
 /// Decodes, encodes, and decodes that again; the values must be equal and the size as announced.
 fn recode<M: Message + Decodable + Encodable + PartialEq>(body: &Bytes, version: i16) -> Result<Bytes, String> {
     let message = decode_whole::<M>(body, version)?;
@@ -87,7 +92,7 @@ macro_rules! subjects {
                 shape: guard::consumer_subscription(),
                 versions: ConsumerProtocolSubscription::VERSIONS,
                 check: |_, version, body| guard::check_consumer_subscription(version, body).map(drop),
-                decode: decode::<ConsumerProtocolSubscription>,
+                decode: decode_front::<ConsumerProtocolSubscription>,
                 recode: recode::<ConsumerProtocolSubscription>,
             });
             all.push(Subject {
@@ -96,7 +101,7 @@ macro_rules! subjects {
                 shape: guard::consumer_assignment(),
                 versions: ConsumerProtocolAssignment::VERSIONS,
                 check: |_, version, body| guard::check_consumer_assignment(version, body).map(drop),
-                decode: decode::<ConsumerProtocolAssignment>,
+                decode: decode_front::<ConsumerProtocolAssignment>,
                 recode: recode::<ConsumerProtocolAssignment>,
             });
             all

@@ -56,7 +56,7 @@ pub(super) const DEFS: &[Def] = &[
         ClusterWide,
         "",
     ),
-    row("log.dir", List, Some("/tmp/kafka-logs"), Check::Any, High, ReadOnly, ""),
+    row("log.dir", List, Some("jackdaw-data"), Check::Any, High, ReadOnly, ""),
     row("log.dir.failure.timeout.ms", Long, Some("30000"), Check::Range(1, MAX_LONG), Low, ReadOnly, ""),
     row("log.dirs", List, None, Check::Any, High, ReadOnly, ""),
     row(

@@ -57,6 +57,7 @@ static BROKER: LazyLock<Table> = LazyLock::new(|| {
         group::DEFS,
         log::DEFS,
         own::BROKER_DEFS,
+        own::RUN_TIME_DEFS,
         quorum::DEFS,
         remote::DEFS,
         replication::DEFS,

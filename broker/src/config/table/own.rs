@@ -1,8 +1,8 @@
 //! Settings of Jackdaw's own, which Kafka does not know.
 
-use super::row;
-use crate::config::definition::Importance::High;
-use crate::config::definition::Type::Boolean;
+use super::{MAX_LONG, row};
+use crate::config::definition::Importance::{High, Medium};
+use crate::config::definition::Type::{Boolean, Long};
 use crate::config::definition::Update::ClusterWide;
 use crate::config::definition::{Check, Def};
 
@@ -29,3 +29,39 @@ pub(super) const BROKER_DEFS: &[Def] = &[row(
     ClusterWide,
     "Jackdaw's own. The default of the topic setting write.caching.",
 )];
+
+/// Kafka's settings that exist at run time only: bounds that tools set while they move replicas.
+pub(super) const RUN_TIME_DEFS: &[Def] = &[
+    row(
+        "follower.replication.throttled.rate",
+        Long,
+        Some("9223372036854775807"),
+        Check::Range(0, MAX_LONG),
+        Medium,
+        ClusterWide,
+        "Bytes per second that this broker may receive for the replicas named in follower.replication.throttled.replicas. \
+         Accepted so that tools work; a single node replicates nothing.",
+    )
+    .internal(),
+    row(
+        "leader.replication.throttled.rate",
+        Long,
+        Some("9223372036854775807"),
+        Check::Range(0, MAX_LONG),
+        Medium,
+        ClusterWide,
+        "Bytes per second that this broker may send for the replicas named in leader.replication.throttled.replicas. \
+         Accepted so that tools work; a single node replicates nothing.",
+    )
+    .internal(),
+    row(
+        "replica.alter.log.dirs.io.max.bytes.per.second",
+        Long,
+        Some("9223372036854775807"),
+        Check::Range(0, MAX_LONG),
+        Medium,
+        ClusterWide,
+        "Bytes per second for moving replicas between folders. Accepted so that tools work; Jackdaw keeps all data in one folder.",
+    )
+    .internal(),
+];

@@ -34,7 +34,7 @@ pub(super) const DEFS: &[Def] = &[
     row("flush.ms", Long, Some("9223372036854775807"), Check::Range(0, MAX_LONG), Medium, ClusterWide, ""),
     row("follower.replication.throttled.replicas", List, Some(""), Check::ThrottledReplicas, Medium, ClusterWide, ""),
     row("index.interval.bytes", Int, Some("4096"), Check::Range(0, MAX_INT), Medium, ClusterWide, ""),
-    row("internal.segment.bytes", Int, None, Check::Any, Medium, ClusterWide, "").internal(),
+    row("internal.segment.bytes", Int, None, Check::Range(256, MAX_INT), Medium, ClusterWide, "").internal(),
     row("leader.replication.throttled.replicas", List, Some(""), Check::ThrottledReplicas, Medium, ClusterWide, ""),
     row("local.retention.bytes", Long, Some("-2"), Check::Range(-2, MAX_LONG), Medium, ClusterWide, ""),
     row("local.retention.ms", Long, Some("-2"), Check::Range(-2, MAX_LONG), Medium, ClusterWide, ""),

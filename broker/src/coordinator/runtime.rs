@@ -1,0 +1,603 @@
+//! The only place where the machine meets the log and the clock.
+//!
+//! One [`Cell`] per partition of `__consumer_offsets`: the pure shard, its timers and its parked requests behind one short
+//! lock, which is never held across a wait. A verb runs the machine, appends the records it asks for, releases the
+//! answers it makes and sets its timers, all under that lock: so the log has the records in the order in which they took
+//! effect. Every answer, also one that only reads and also an error, then waits until the records that it is based on are
+//! durable.
+//!
+//! If an append or a sync fails, memory is ahead of the log for good: the shard stops, answers everybody who waits with
+//! `NotCoordinator`, and stays away until a restart reads the log again.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use arc_swap::{ArcSwap, ArcSwapOption};
+use jackdaw_protocol::records::Codec;
+use jackdaw_storage::Origin;
+use parking_lot::{Mutex, MutexGuard};
+use tokio::sync::{Notify, oneshot};
+
+use super::timers::Timers;
+use super::{batches, load};
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::group::classic::{Join, Leaving, Sync as SyncRequest};
+use crate::group::records::Record;
+use crate::group::shard::{Commit, DescribedGroup, FetchedOffset, ListedGroup};
+use crate::group::{
+    Answer, Effects, GroupConfig, GroupError, GroupId, JoinRefused, Joined, Shard, Step, Synced, Token, limits,
+};
+use crate::partition::Partition;
+
+/// Groups whose expiry is looked at under one hold of the shard's lock.
+const EXPIRE_AT_ONCE: usize = 256;
+/// Nothing is due: look again when woken.
+const NEVER: u64 = u64::MAX;
+
+/// An answer that is there, or that comes.
+pub enum Outcome<T> {
+    /// It is there.
+    Now(T),
+    /// It comes.
+    Later(Pin<Box<dyn Future<Output = T> + Send>>),
+}
+
+impl<T: Send + 'static> Outcome<T> {
+    /// The same answer in other words.
+    pub fn map<U>(self, words: impl FnOnce(T) -> U + Send + 'static) -> Outcome<U> {
+        match self {
+            Outcome::Now(answer) => Outcome::Now(words(answer)),
+            Outcome::Later(coming) => Outcome::Later(Box::pin(async move { words(coming.await) })),
+        }
+    }
+
+    /// Waits for it.
+    pub async fn wait(self) -> T {
+        match self {
+            Outcome::Now(answer) => answer,
+            Outcome::Later(coming) => coming.await,
+        }
+    }
+}
+
+/// All groups that this broker coordinates.
+pub struct Groups {
+    config: Arc<ArcSwap<Config>>,
+    clock: Arc<Clock>,
+    /// Unset until `__consumer_offsets` exists.
+    cells: ArcSwapOption<Vec<Arc<Cell>>>,
+    next_token: AtomicU64,
+    /// Wakes the timer task when something is due earlier than it knows.
+    earlier: Arc<Notify>,
+}
+
+struct Cell {
+    partition: Arc<Partition>,
+    inner: Mutex<Inner>,
+    /// The next deadline, on the monotonic clock in milliseconds; [`NEVER`] if there is none.
+    due_ms: AtomicU64,
+}
+
+struct Inner {
+    status: Status,
+    shard: Shard,
+    timers: Timers,
+    parked: HashMap<Token, oneshot::Sender<Released>>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Status {
+    Loading,
+    Ready,
+    /// It could not be read.
+    Broken,
+    /// It could not be written, or the broker stops.
+    Stopped,
+}
+
+/// An answer of the machine and what must be durable before it is given.
+struct Released {
+    answer: Answer,
+    until: i64,
+}
+
+impl Groups {
+    /// No partition yet: [`open`](Groups::open) brings them.
+    pub fn new(config: Arc<ArcSwap<Config>>, clock: Arc<Clock>) -> Groups {
+        Groups {
+            config,
+            clock,
+            cells: ArcSwapOption::empty(),
+            next_token: AtomicU64::new(1),
+            earlier: Arc::new(Notify::new()),
+        }
+    }
+
+    /// Takes over the partitions of `__consumer_offsets`, in order of their index, without waiting: until
+    /// [`load`](Groups::load) has read a partition, its groups are answered with `LoadInProgress`. Does nothing if these
+    /// are the partitions it has.
+    pub fn open(&self, partitions: &[Arc<Partition>]) {
+        if partitions.is_empty() || self.serves(partitions) {
+            return;
+        }
+        let cells: Vec<_> = partitions.iter().map(|partition| Arc::new(Cell::new(partition.clone()))).collect();
+        if let Some(before) = self.cells.swap(Some(Arc::new(cells))) {
+            before.iter().for_each(|cell| cell.stop());
+        }
+        // A partition without records needs no reading; after this, a new cluster's first group does not wait.
+        for cell in self.all() {
+            if cell.partition.log().log_end_offset() == cell.partition.log().log_start_offset() {
+                cell.load(self);
+            }
+        }
+    }
+
+    fn serves(&self, partitions: &[Arc<Partition>]) -> bool {
+        let id = partitions.first().map(|partition| partition.topic_id());
+        self.cells.load().as_ref().is_some_and(|cells| cells.first().map(|cell| cell.partition.topic_id()) == id)
+    }
+
+    /// Whether the partitions are open; if not, the topic must be made first.
+    pub fn is_open(&self) -> bool {
+        self.cells.load().is_some()
+    }
+
+    /// Reads the partitions that [`open`](Groups::open) found records in. Waits for the disk; groups of a partition are
+    /// served as soon as it is read.
+    pub fn load(&self) {
+        for cell in self.all() {
+            cell.load(self);
+        }
+    }
+
+    /// Which partition of `__consumer_offsets` holds the group, and whether this broker can coordinate it now.
+    pub fn coordinates(&self, group: &str) -> Result<(), GroupError> {
+        let cell = self.cell(group)?;
+        match cell.inner.lock().status {
+            Status::Ready | Status::Loading => Ok(()),
+            Status::Broken | Status::Stopped => Err(GroupError::NotAvailable("its partition is offline".to_owned())),
+        }
+    }
+
+    /// A fresh name for a request that may be parked.
+    pub fn token(&self) -> Token {
+        Token(self.next_token.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// JoinGroup.
+    pub fn join(&self, group: &GroupId, join: Join) -> Outcome<Result<Joined, JoinRefused>> {
+        let token = join.token;
+        self.parkable(
+            group,
+            token,
+            |shard, step| shard.join(group, join, step),
+            |answer| match answer {
+                Answer::Join(answer) => answer,
+                Answer::Sync(_) => Err(GroupError::NotCoordinator.into()),
+            },
+        )
+    }
+
+    /// SyncGroup.
+    pub fn sync(&self, group: &GroupId, sync: SyncRequest) -> Outcome<Result<Synced, GroupError>> {
+        let token = sync.token;
+        self.parkable(
+            group,
+            token,
+            |shard, step| shard.sync(group, sync, step),
+            |answer| match answer {
+                Answer::Sync(answer) => answer,
+                Answer::Join(_) => Err(GroupError::NotCoordinator),
+            },
+        )
+    }
+
+    /// Heartbeat.
+    pub fn heartbeat(
+        &self,
+        group: &GroupId,
+        member_id: &str,
+        instance_id: Option<&str>,
+        generation: i32,
+    ) -> Outcome<Result<(), GroupError>> {
+        let outcome = self.step(group, |shard, step| shard.heartbeat(group, member_id, instance_id, generation, step));
+        // The member is as well as it was before the restart; it hears of a rebalance in good time.
+        outcome.map(|result| if result == Err(GroupError::LoadInProgress) { Ok(()) } else { result })
+    }
+
+    /// LeaveGroup.
+    pub fn leave(
+        &self,
+        group: &GroupId,
+        leaving: &[Leaving],
+    ) -> Outcome<Result<Vec<Result<(), GroupError>>, GroupError>> {
+        self.step(group, |shard, step| Ok(shard.leave(group, leaving, step)))
+    }
+
+    /// OffsetCommit.
+    pub fn commit(&self, commit: Commit) -> Outcome<Result<Vec<Result<(), GroupError>>, GroupError>> {
+        let group = commit.group.clone();
+        self.step(&group, |shard, step| shard.commit(commit, step))
+    }
+
+    /// OffsetFetch of some partitions, answered in their order.
+    pub fn fetch(
+        &self,
+        group: &GroupId,
+        partitions: &[(Arc<str>, i32)],
+        require_stable: bool,
+    ) -> Outcome<Result<Vec<FetchedOffset>, GroupError>> {
+        self.step(group, |shard, _| {
+            let one = |(topic, partition): &(Arc<str>, i32)| shard.fetch(group, topic, *partition, require_stable);
+            Ok(partitions.iter().map(one).collect())
+        })
+    }
+
+    /// OffsetFetch of everything that the group committed.
+    pub fn fetch_all(
+        &self,
+        group: &GroupId,
+        require_stable: bool,
+    ) -> Outcome<Result<Vec<(Arc<str>, i32, FetchedOffset)>, GroupError>> {
+        self.step(group, |shard, _| Ok(shard.fetch_all(group, require_stable)))
+    }
+
+    /// OffsetDelete.
+    pub fn delete_offsets(
+        &self,
+        group: &GroupId,
+        partitions: &[(Arc<str>, i32)],
+    ) -> Outcome<Result<Vec<Result<(), GroupError>>, GroupError>> {
+        self.step(group, |shard, step| shard.delete_offsets(group, partitions, step))
+    }
+
+    /// DeleteGroups, one of them.
+    pub fn delete_group(&self, group: &GroupId) -> Outcome<Result<(), GroupError>> {
+        self.step(group, |shard, step| shard.delete_group(group, step))
+    }
+
+    /// DescribeGroups, one of them; `None` if there is no such group.
+    pub fn describe(&self, group: &GroupId) -> Outcome<Result<Option<DescribedGroup>, GroupError>> {
+        if !self.is_open() {
+            return Outcome::Now(Ok(None));
+        }
+        self.step(group, |shard, _| Ok(shard.describe(group)))
+    }
+
+    /// ListGroups. An error if a partition is not loaded yet: the list would not be whole.
+    pub fn list(&self) -> Result<Vec<ListedGroup>, GroupError> {
+        let mut listed = Vec::new();
+        for cell in self.all() {
+            let inner = cell.inner.lock();
+            match inner.status {
+                Status::Loading => return Err(GroupError::LoadInProgress),
+                Status::Ready => listed.extend(inner.shard.list()),
+                Status::Broken | Status::Stopped => {}
+            }
+        }
+        Ok(listed)
+    }
+
+    /// Forgets the offsets that any group committed in a topic that is deleted now.
+    pub fn topic_deleted(&self, topic: &str) {
+        let topic: Arc<str> = topic.into();
+        for cell in self.all() {
+            self.housekeeping(&cell, |shard, step| shard.topic_deleted(&topic, step));
+        }
+    }
+
+    /// Stops: whoever is parked is sent to look for the coordinator again.
+    pub fn stop(&self) {
+        self.all().iter().for_each(|cell| cell.stop());
+    }
+
+    /// The timer task: fires the timers of all groups and expires offsets, until it is dropped.
+    pub async fn run_timers(self: Arc<Self>) {
+        let mut expire_at_ms = self.now_ms() + self.config.load().offsets_retention_check_interval_ms;
+        loop {
+            let woken = self.earlier.notified();
+            let now_ms = self.now_ms();
+            for cell in self.all() {
+                if cell.due_ms.load(Ordering::Acquire) <= now_ms {
+                    self.fire(&cell, now_ms);
+                }
+            }
+            if expire_at_ms <= now_ms {
+                self.expire_offsets().await;
+                expire_at_ms = now_ms + self.config.load().offsets_retention_check_interval_ms;
+            }
+            let due_ms = self.all().iter().map(|cell| cell.due_ms.load(Ordering::Acquire)).min().unwrap_or(NEVER);
+            let wait_ms = due_ms.min(expire_at_ms).saturating_sub(self.now_ms());
+            tokio::select! {
+                () = woken => {}
+                () = tokio::time::sleep(Duration::from_millis(wait_ms)) => {}
+            }
+        }
+    }
+
+    /// Removes expired offsets and groups that have nothing left.
+    pub async fn expire_offsets(&self) {
+        for cell in self.all() {
+            let mut after = None;
+            loop {
+                let mut next = None;
+                self.housekeeping(&cell, |shard, step| next = shard.expire(after.take(), EXPIRE_AT_ONCE, step));
+                if next.is_none() {
+                    break;
+                }
+                after = next;
+                // The lock was given back; let requests of this shard go before the next portion.
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+
+    fn fire(&self, cell: &Arc<Cell>, now_ms: u64) {
+        let mut inner = cell.inner.lock();
+        while inner.status == Status::Ready
+            && let Some(key) = inner.timers.pop_due(now_ms)
+        {
+            let _ = self.take_step(cell, &mut inner, &key.group, |shard, step| shard.timer_fired(&key, step));
+        }
+        self.publish_due(cell, &inner);
+    }
+
+    fn housekeeping(&self, cell: &Arc<Cell>, verb: impl FnOnce(&mut Shard, &mut Step)) {
+        let mut inner = cell.inner.lock();
+        if inner.status == Status::Ready {
+            let _ = self.take_step(cell, &mut inner, "", verb);
+            self.publish_due(cell, &inner);
+        }
+    }
+
+    /// A verb whose answer is known at once.
+    fn step<T: Send + 'static>(
+        &self,
+        group: &str,
+        verb: impl FnOnce(&mut Shard, &mut Step) -> Result<T, GroupError>,
+    ) -> Outcome<Result<T, GroupError>> {
+        let cell = match self.cell(group) {
+            Ok(cell) => cell,
+            Err(error) => return Outcome::Now(Err(error)),
+        };
+        let (result, until) = {
+            let mut inner = match cell.ready() {
+                Ok(inner) => inner,
+                Err(error) => return Outcome::Now(Err(error)),
+            };
+            let result = match self.take_step(&cell, &mut inner, group, verb) {
+                Ok((result, _)) => result,
+                Err(error) => return Outcome::Now(Err(error)),
+            };
+            self.publish_due(&cell, &inner);
+            (result, inner.shard.depends_on(group))
+        };
+        cell.when_durable(until, result)
+    }
+
+    /// A verb whose answer may come in a later step.
+    fn parkable<T: Send + 'static, E: From<GroupError> + Send + 'static>(
+        &self,
+        group: &str,
+        token: Token,
+        verb: impl FnOnce(&mut Shard, &mut Step),
+        unpack: impl Fn(Answer) -> Result<T, E> + Send + 'static,
+    ) -> Outcome<Result<T, E>> {
+        let cell = match self.cell(group) {
+            Ok(cell) => cell,
+            Err(error) => return Outcome::Now(Err(error.into())),
+        };
+        let mut inner = match cell.ready() {
+            Ok(inner) => inner,
+            Err(error) => return Outcome::Now(Err(error.into())),
+        };
+        let (sender, receiver) = oneshot::channel();
+        inner.parked.insert(token, sender);
+        let _ = self.take_step(&cell, &mut inner, group, verb);
+        self.publish_due(&cell, &inner);
+        drop(inner);
+        let mut receiver = receiver;
+        match receiver.try_recv() {
+            Ok(Released { answer, until }) => cell.when_durable(until, unpack(answer)),
+            Err(oneshot::error::TryRecvError::Closed) => Outcome::Now(Err(GroupError::NotCoordinator.into())),
+            Err(oneshot::error::TryRecvError::Empty) => Outcome::Later(Box::pin(async move {
+                match receiver.await {
+                    Ok(Released { answer, until }) => cell.when_durable(until, unpack(answer)).wait().await,
+                    Err(_) => Err(GroupError::NotCoordinator.into()),
+                }
+            })),
+        }
+    }
+
+    /// Runs the machine and does what it asks for. `group` is whose records, if any, are written.
+    fn take_step<T>(
+        &self,
+        cell: &Cell,
+        inner: &mut Inner,
+        group: &str,
+        verb: impl FnOnce(&mut Shard, &mut Step) -> T,
+    ) -> Result<(T, i64), GroupError> {
+        let config = self.group_config(&cell.partition);
+        let mut effects = Effects::default();
+        let mut step = Step { now_ms: self.clock.now_ms(), config: &config, effects: &mut effects };
+        let result = verb(&mut inner.shard, &mut step);
+        if !effects.records.is_empty() {
+            self.append(cell, inner, &effects.records)?;
+        }
+        let until = inner.shard.depends_on(group);
+        for (token, answer) in effects.replies {
+            if let Some(parked) = inner.parked.remove(&token) {
+                // Nobody listens if the connection is gone.
+                let _ = parked.send(Released { answer, until });
+            }
+        }
+        let now_ms = self.now_ms();
+        for change in effects.timers {
+            match change.after_ms {
+                Some(after_ms) => inner.timers.set(change.key, now_ms.saturating_add(after_ms)),
+                None => inner.timers.cancel(&change.key),
+            }
+        }
+        Ok((result, until))
+    }
+
+    fn append(&self, cell: &Cell, inner: &mut Inner, records: &[Record]) -> Result<(), GroupError> {
+        let now_ms = self.clock.now_ms();
+        let codec = u8::try_from(self.config.load().offsets_topic_compression_codec).ok().and_then(Codec::from_id);
+        let max_bytes = cell.partition.topic_config().max_message_bytes;
+        let batches = match batches::pack(records, now_ms, codec.unwrap_or(Codec::None), max_bytes) {
+            Ok(batches) => batches,
+            Err(error) => return Err(cell.fail(inner, &error)),
+        };
+        let mut results = Vec::with_capacity(batches.len());
+        cell.partition.append(&batches, Origin::Coordinator, now_ms, &mut results);
+        let mut end = 0;
+        for result in results {
+            match result {
+                Ok(appended) => end = appended.last_offset + 1,
+                Err(error) => return Err(cell.fail(inner, &error)),
+            }
+        }
+        for record in records {
+            inner.shard.written(record.group(), end);
+        }
+        Ok(())
+    }
+
+    fn publish_due(&self, cell: &Cell, inner: &Inner) {
+        let due_ms = inner.timers.next_ms().unwrap_or(NEVER);
+        if due_ms < cell.due_ms.swap(due_ms, Ordering::AcqRel) {
+            self.earlier.notify_one();
+        }
+    }
+
+    fn group_config(&self, partition: &Partition) -> GroupConfig {
+        let config = self.config.load();
+        GroupConfig {
+            initial_rebalance_delay_ms: config.group_initial_rebalance_delay_ms.max(0) as u64,
+            min_session_timeout_ms: config.group_min_session_timeout_ms,
+            max_session_timeout_ms: config.group_max_session_timeout_ms,
+            max_size: config.group_max_size.min(limits::MAX_MEMBERS),
+            offset_metadata_max_bytes: config.offset_metadata_max_bytes,
+            offsets_retention_ms: i64::from(config.offsets_retention_minutes) * 60_000,
+            max_record_bytes: partition.topic_config().max_message_bytes.saturating_sub(batches::BATCH_OVERHEAD),
+        }
+    }
+
+    fn cell(&self, group: &str) -> Result<Arc<Cell>, GroupError> {
+        let cells = self.cells.load();
+        let cells =
+            cells.as_ref().ok_or_else(|| GroupError::NotAvailable("__consumer_offsets is not there yet".to_owned()))?;
+        Ok(cells[partition_for(group, cells.len())].clone())
+    }
+
+    fn all(&self) -> Vec<Arc<Cell>> {
+        self.cells.load().as_ref().map(|cells| cells.to_vec()).unwrap_or_default()
+    }
+
+    fn now_ms(&self) -> u64 {
+        self.clock.monotonic().as_millis() as u64
+    }
+}
+
+impl Cell {
+    fn new(partition: Arc<Partition>) -> Cell {
+        let inner = Inner {
+            status: Status::Loading,
+            shard: Shard::default(),
+            timers: Timers::default(),
+            parked: HashMap::new(),
+        };
+        Cell { partition, inner: Mutex::new(inner), due_ms: AtomicU64::new(NEVER) }
+    }
+
+    /// Reads the partition without holding the lock: nothing else touches a shard that is loading.
+    fn load(self: &Arc<Cell>, groups: &Groups) {
+        if self.inner.lock().status != Status::Loading {
+            return;
+        }
+        let loaded = load::load(self.partition.log());
+        let mut inner = self.inner.lock();
+        if inner.status != Status::Loading {
+            return;
+        }
+        match loaded {
+            Ok(shard) => {
+                inner.shard = shard;
+                inner.status = Status::Ready;
+                let _ = groups.take_step(self, &mut inner, "", |shard, step| shard.resume(step));
+                groups.publish_due(self, &inner);
+            }
+            Err(error) => {
+                inner.status = Status::Broken;
+                let partition = self.partition.index();
+                tracing::error!(partition, %error, "a partition of __consumer_offsets cannot be read; its groups are not served");
+            }
+        }
+    }
+
+    fn ready(&self) -> Result<MutexGuard<'_, Inner>, GroupError> {
+        let inner = self.inner.lock();
+        match inner.status {
+            Status::Ready => Ok(inner),
+            Status::Loading => Err(GroupError::LoadInProgress),
+            Status::Broken | Status::Stopped => Err(GroupError::NotCoordinator),
+        }
+    }
+
+    fn fail(&self, inner: &mut Inner, error: &dyn std::fmt::Display) -> GroupError {
+        let partition = self.partition.index();
+        tracing::error!(partition, %error, "__consumer_offsets cannot be written; the groups of this partition stop");
+        inner.stop();
+        GroupError::NotCoordinator
+    }
+
+    fn stop(&self) {
+        self.inner.lock().stop();
+    }
+
+    /// Gives the answer once everything below `until` is durable.
+    fn when_durable<T: Send + 'static, E: From<GroupError> + Send + 'static>(
+        self: &Arc<Cell>,
+        until: i64,
+        answer: Result<T, E>,
+    ) -> Outcome<Result<T, E>> {
+        let caching = || self.partition.with_config(|config| config.write_caching);
+        if self.partition.log().flushed_offset() >= until || caching() {
+            return Outcome::Now(answer);
+        }
+        let durable = self.partition.durable(until);
+        let cell = self.clone();
+        Outcome::Later(Box::pin(async move {
+            match durable.await {
+                Ok(()) => answer,
+                Err(error) => {
+                    let mut inner = cell.inner.lock();
+                    Err(cell.fail(&mut inner, &error).into())
+                }
+            }
+        }))
+    }
+}
+
+impl Inner {
+    /// Dropping the senders tells those who wait.
+    fn stop(&mut self) {
+        self.status = Status::Stopped;
+        self.parked.clear();
+        self.timers = Timers::default();
+        self.shard = Shard::default();
+    }
+}
+
+/// The partition of `__consumer_offsets` that a group lives in: Java's hash of the name, because tools compute it too.
+pub fn partition_for(group: &str, partitions: usize) -> usize {
+    let hash = group.encode_utf16().fold(0i32, |hash, unit| hash.wrapping_mul(31).wrapping_add(i32::from(unit)));
+    // Java's absolute value of its smallest integer is negative; Kafka takes 0 there.
+    hash.checked_abs().unwrap_or(0) as usize % partitions.max(1)
+}
