@@ -38,9 +38,7 @@ fn command(topic: &CreatePartitionsTopic) -> AddPartitions {
     }
 }
 
-fn brokers(
-    assignment: &jackdaw_protocol::messages::create_partitions_request::CreatePartitionsAssignment,
-) -> Vec<i32> {
+fn brokers(assignment: &jackdaw_protocol::messages::create_partitions_request::CreatePartitionsAssignment) -> Vec<i32> {
     assignment.broker_ids.iter().map(|broker| broker.0).collect()
 }
 

@@ -4,9 +4,7 @@
 //! its own has none.
 
 use jackdaw_protocol::messages::describe_cluster_response::DescribeClusterBroker;
-use jackdaw_protocol::messages::{
-    BrokerId, DescribeClusterRequest, DescribeClusterResponse, ResponseError, StrBytes,
-};
+use jackdaw_protocol::messages::{BrokerId, DescribeClusterRequest, DescribeClusterResponse, ResponseError, StrBytes};
 
 use super::topology::{self, CLUSTER_OPERATIONS, OPERATIONS_NOT_ASKED};
 use super::{Context, Handler, Reply};
@@ -44,7 +42,8 @@ fn refused(endpoint_type: i8, version: i16) -> DescribeClusterResponse {
     let (error, message) = match endpoint_type {
         CONTROLLERS => (
             ResponseError::MismatchedEndpointType,
-            "The request was sent to an endpoint of type BROKER, but we wanted an endpoint of type CONTROLLER".to_owned(),
+            "The request was sent to an endpoint of type BROKER, but we wanted an endpoint of type CONTROLLER"
+                .to_owned(),
         ),
         unknown => (ResponseError::UnsupportedEndpointType, format!("Unsupported endpoint type {unknown}")),
     };

@@ -8,9 +8,7 @@ use std::sync::Arc;
 use jackdaw_protocol::messages::describe_log_dirs_response::{
     DescribeLogDirsPartition, DescribeLogDirsResult, DescribeLogDirsTopic,
 };
-use jackdaw_protocol::messages::{
-    DescribeLogDirsRequest, DescribeLogDirsResponse, ResponseError, StrBytes,
-};
+use jackdaw_protocol::messages::{DescribeLogDirsRequest, DescribeLogDirsResponse, ResponseError, StrBytes};
 
 use super::topology;
 use super::{Context, Handler, Reply};

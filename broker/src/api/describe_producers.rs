@@ -29,8 +29,7 @@ impl Handler for DescribeProducersRequest {
 }
 
 fn producers(topic: &str, index: i32, ctx: &Context<'_>) -> Result<Vec<ProducerState>, Failure> {
-    names::check(topic)
-        .map_err(|error| Failure::with(ResponseError::InvalidTopicException, error.to_string()))?;
+    names::check(topic).map_err(|error| Failure::with(ResponseError::InvalidTopicException, error.to_string()))?;
     let partition = ctx.broker.topics.find(topic, index).map_err(errors::find)?;
     let describe = |state: jackdaw_storage::ProducerState| {
         ProducerState::default()
@@ -39,7 +38,7 @@ fn producers(topic: &str, index: i32, ctx: &Context<'_>) -> Result<Vec<ProducerS
             .with_last_sequence(state.last_sequence)
             .with_last_timestamp(state.last_timestamp)
             .with_coordinator_epoch(state.coordinator_epoch)
-            .with_current_txn_start_offset(state.txn_start_offset)
+            .with_current_txn_start_offset(state.txn_start_offset.unwrap_or(-1))
     };
     Ok(partition.log().producers().into_iter().map(describe).collect())
 }

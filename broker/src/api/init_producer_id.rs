@@ -85,6 +85,9 @@ mod tests {
         assert_eq!(check(&transactional("", 1_000), 900_000), Err(ResponseError::InvalidRequest));
         assert_eq!(check(&transactional("t", 900_001), 900_000), Err(ResponseError::InvalidTransactionTimeout));
         assert_eq!(check(&transactional("t", 0), 900_000), Err(ResponseError::InvalidTransactionTimeout));
-        assert_eq!(check(&transactional("t", 900_000), 900_000), Err(ResponseError::TransactionalIdAuthorizationFailed));
+        assert_eq!(
+            check(&transactional("t", 900_000), 900_000),
+            Err(ResponseError::TransactionalIdAuthorizationFailed)
+        );
     }
 }

@@ -99,11 +99,7 @@ fn answer(
     offset(&partition, asked.timestamp, visible)
 }
 
-fn offset(
-    partition: &Partition,
-    timestamp: i64,
-    visible: Visible,
-) -> Result<Option<TimestampOffset>, ResponseError> {
+fn offset(partition: &Partition, timestamp: i64, visible: Visible) -> Result<Option<TimestampOffset>, ResponseError> {
     let log = partition.log();
     let end = match visible {
         Visible::Stable => log.last_stable_offset(),

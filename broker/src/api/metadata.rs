@@ -30,8 +30,8 @@ impl Handler for MetadataRequest {
         let node = topology::this_node(ctx);
         let topic_operations =
             if self.include_topic_authorized_operations { TOPIC_OPERATIONS } else { OPERATIONS_NOT_ASKED };
-        let cluster_operations = self.include_cluster_authorized_operations
-            && CLUSTER_OPERATIONS_IN.contains(&ctx.api_version);
+        let cluster_operations =
+            self.include_cluster_authorized_operations && CLUSTER_OPERATIONS_IN.contains(&ctx.api_version);
         let mut topics = topics(self, ctx);
         for topic in topics.iter_mut().filter(|topic| topic.error_code == 0) {
             topic.topic_authorized_operations = topic_operations;

@@ -10,15 +10,34 @@ use std::pin::Pin;
 
 use bytes::Bytes;
 use jackdaw_protocol::guard;
-use jackdaw_protocol::messages::{ApiVersionsRequest, Encodable, FetchRequest, HeaderVersion, ProduceRequest, Request};
+use jackdaw_protocol::messages::{
+    ApiVersionsRequest, CreatePartitionsRequest, CreateTopicsRequest, DeleteRecordsRequest, DeleteTopicsRequest,
+    DescribeClusterRequest, DescribeLogDirsRequest, DescribeProducersRequest, DescribeTopicPartitionsRequest,
+    Encodable, FetchRequest, HeaderVersion, InitProducerIdRequest, ListOffsetsRequest,
+    ListPartitionReassignmentsRequest, MetadataRequest, OffsetForLeaderEpochRequest, ProduceRequest, Request,
+};
 
 pub use context::{ConnectionInfo, Context};
 
 use crate::net::Outgoing;
 
 pub mod api_versions;
+mod create_partitions;
+mod create_topics;
+mod delete_records;
+mod delete_topics;
+mod describe_cluster;
+mod describe_log_dirs;
+mod describe_producers;
+mod describe_topic_partitions;
 mod fetch;
+mod init_producer_id;
+mod list_offsets;
+mod list_partition_reassignments;
+mod metadata;
+mod offset_for_leader_epoch;
 pub mod produce;
+mod topology;
 
 /// What a handler answers.
 ///
@@ -124,7 +143,24 @@ const PRODUCE: Row = Row {
 };
 
 /// Every API served, by key.
-pub static TABLE: &[Row] = &[PRODUCE, row::<FetchRequest>("Fetch"), row::<ApiVersionsRequest>("ApiVersions")];
+pub static TABLE: &[Row] = &[
+    PRODUCE,
+    row::<FetchRequest>("Fetch"),
+    row::<ListOffsetsRequest>("ListOffsets"),
+    row::<MetadataRequest>("Metadata"),
+    row::<ApiVersionsRequest>("ApiVersions"),
+    row::<CreateTopicsRequest>("CreateTopics"),
+    row::<DeleteTopicsRequest>("DeleteTopics"),
+    row::<DeleteRecordsRequest>("DeleteRecords"),
+    row::<InitProducerIdRequest>("InitProducerId"),
+    row::<OffsetForLeaderEpochRequest>("OffsetForLeaderEpoch"),
+    row::<DescribeLogDirsRequest>("DescribeLogDirs"),
+    row::<CreatePartitionsRequest>("CreatePartitions"),
+    row::<ListPartitionReassignmentsRequest>("ListPartitionReassignments"),
+    row::<DescribeClusterRequest>("DescribeCluster"),
+    row::<DescribeProducersRequest>("DescribeProducers"),
+    row::<DescribeTopicPartitionsRequest>("DescribeTopicPartitions"),
+];
 
 /// The row of an API key.
 pub fn find(key: i16) -> Option<&'static Row> {

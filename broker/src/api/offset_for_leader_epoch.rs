@@ -16,9 +16,7 @@ impl Handler for OffsetForLeaderEpochRequest {
                 match end_offset(&topic.topic, asked, ctx) {
                     Ok(Some((epoch, end))) => answer.with_leader_epoch(epoch).with_end_offset(end),
                     Ok(None) => answer.with_leader_epoch(-1).with_end_offset(-1),
-                    Err(error) => {
-                        answer.with_error_code(error.code()).with_leader_epoch(-1).with_end_offset(-1)
-                    }
+                    Err(error) => answer.with_error_code(error.code()).with_leader_epoch(-1).with_end_offset(-1),
                 }
             });
             let partitions = partitions.collect();

@@ -24,8 +24,8 @@ pub struct Rules<'a> {
     pub default_partitions: i32,
     /// `default.replication.factor`
     pub default_replication_factor: i16,
-    /// Checks a topic's overrides; the error is the message for the client.
-    pub check_configs: &'a dyn Fn(&Configs) -> Result<(), String>,
+    /// Checks the overrides of the topic of that name; the error is the message for the client.
+    pub check_configs: &'a dyn Fn(&str, &Configs) -> Result<(), String>,
     /// Gives ids for new topics.
     pub new_id: &'a dyn Fn() -> Uuid,
 }
@@ -258,7 +258,7 @@ impl Catalog {
         }
         let configs: Configs =
             command.configs.iter().filter_map(|(name, value)| Some((name.clone(), value.clone()?))).collect();
-        (rules.check_configs)(&configs).map_err(CreateTopicError::InvalidConfig)?;
+        (rules.check_configs)(&command.name, &configs).map_err(CreateTopicError::InvalidConfig)?;
         let assignments = if command.assignments.is_empty() {
             self.place_new_topic(command, rules, batch)?
         } else {

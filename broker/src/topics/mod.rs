@@ -2,10 +2,11 @@
 //!
 //! Reading order: `record` (the changes that can happen), `image` (what they add up to), `names` (which names a topic
 //! may have), `catalog` (commands in, records or errors out), `store` (the log of records), `registry` (what is open
-//! here), and this file, which ties them: a command becomes records, the records become durable, are applied, and then
+//! here), `hosting` (how it is opened), and this file, which ties them: a command becomes records, the records become durable, are applied, and then
 //! logs are made or deleted until they match. The quorum will take the place of the second step.
 
 pub mod catalog;
+mod hosting;
 pub mod image;
 pub mod names;
 pub mod record;
@@ -17,18 +18,18 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use jackdaw_storage::{Log, StorageError};
+use jackdaw_storage::StorageError;
 use parking_lot::Mutex;
 use uuid::Uuid;
 
 use crate::clock::Clock;
-use crate::config::{Config, TopicConfig};
+use crate::config::{Config, ConfigError, ConfigErrors, TopicConfig, size_rule};
 use crate::partition::{Flusher, Partition};
 
 use catalog::{AddPartitions, AddPartitionsError, Catalog, CreateTopic, CreateTopicError, PRODUCER_ID_BLOCK, Rules};
+use hosting::{FoundLogs, Opener};
 use image::{Configs, Image, TopicImage};
 use record::Record;
-use registry::Hosted;
 pub use registry::{FindError, Registry, Topic};
 use store::Store;
 pub use store::StoreError;
@@ -92,6 +93,7 @@ impl Topics {
         let store = Store::open(dirs[0].dir())?;
         let mut catalog = Catalog::default();
         store.replay(&mut catalog)?;
+        apply_stored_configs(catalog.image(), &config);
         let topics = Topics {
             node_id: config.load().node_id,
             clock,
@@ -171,7 +173,10 @@ impl Topics {
     pub fn create(&self, commands: &[CreateTopic], validate_only: bool) -> Vec<Result<CreatedTopic, CreateTopicError>> {
         let mut writer = self.writer.lock();
         let config = self.config.load_full();
-        let mut results = writer.catalog.create_topics(commands, &self.rules(&config));
+        let check = |topic: &str, configs: &Configs| {
+            check_topic_configs(topic, configs, &config).map_err(|error| error.to_string())
+        };
+        let mut results = writer.catalog.create_topics(commands, &self.rules(&config, &check));
         let records: Vec<Record> = results.iter().flatten().cloned().collect();
         if !validate_only && !records.is_empty() {
             if let Err(error) = self.commit(&mut writer, &records) {
@@ -208,6 +213,19 @@ impl Topics {
         }
     }
 
+    /// Creates topics that clients mentioned, with the broker's defaults; one that has come to be meanwhile is fine.
+    pub fn auto_create(&self, topics: &[String]) -> Vec<Result<Arc<Topic>, CreateTopicError>> {
+        let commands: Vec<_> = topics.iter().map(|name| CreateTopic::with_defaults(name)).collect();
+        let results = self.create(&commands, false);
+        let registry = self.registry.load();
+        let topic = |(result, name): (Result<_, CreateTopicError>, &String)| match (result, registry.topic(name)) {
+            (Ok(_) | Err(CreateTopicError::AlreadyExists { .. }), Some(topic)) => Ok(topic.clone()),
+            (Ok(_), None) => Err(CreateTopicError::Storage(format!("topic {name} was deleted at once"))),
+            (Err(error), _) => Err(error),
+        };
+        results.into_iter().zip(topics).map(topic).collect()
+    }
+
     /// Adds partitions; results are in the order of `commands`. Waits for the disk.
     pub fn add_partitions(
         &self,
@@ -216,7 +234,10 @@ impl Topics {
     ) -> Vec<Result<(), AddPartitionsError>> {
         let mut writer = self.writer.lock();
         let config = self.config.load_full();
-        let mut results = writer.catalog.add_partitions(commands, &self.rules(&config));
+        let check = |topic: &str, configs: &Configs| {
+            check_topic_configs(topic, configs, &config).map_err(|error| error.to_string())
+        };
+        let mut results = writer.catalog.add_partitions(commands, &self.rules(&config, &check));
         let records: Vec<Record> = results.iter().flatten().cloned().collect();
         if !validate_only && !records.is_empty() {
             if let Err(error) = self.commit(&mut writer, &records) {
@@ -277,6 +298,61 @@ impl Topics {
         Ok(())
     }
 
+    /// Replaces the dynamic configs of this broker, or with `all` of all brokers, by what `change` makes of them; the
+    /// configuration and the topics that inherit from it follow at once. With `validate_only` nothing changes.
+    pub fn alter_broker_configs<E: From<ConfigErrors>>(
+        &self,
+        all: bool,
+        validate_only: bool,
+        change: impl FnOnce(&Configs) -> Result<Configs, E>,
+    ) -> Result<(), AlterConfigsError<E>> {
+        let mut writer = self.writer.lock();
+        let image = writer.catalog.image();
+        let (mut cluster, mut own) = dynamic_configs(image, self.node_id);
+        let altered = if all { &mut cluster } else { &mut own };
+        let configs = change(altered).map_err(AlterConfigsError::Refused)?;
+        if configs == *altered {
+            return Ok(());
+        }
+        altered.clone_from(&configs);
+        let next = self.config.load().with_dynamic(cluster, own);
+        let next = next.map_err(|errors| AlterConfigsError::Refused(errors.into()))?;
+        if validate_only {
+            return Ok(());
+        }
+        let broker = (!all).then_some(self.node_id);
+        self.commit(&mut writer, &[Record::BrokerConfigsChanged { broker, configs }])
+            .map_err(|error| AlterConfigsError::Storage(error.to_string()))?;
+        self.config.store(Arc::new(next));
+        let every_topic: Vec<Uuid> = writer.catalog.image().topics().map(|topic| topic.id).collect();
+        self.reconcile(&writer, &every_topic, &mut FoundLogs::default());
+        Ok(())
+    }
+
+    /// Replaces the dynamic configs of a group by what `change` makes of them.
+    pub fn alter_group_configs<E>(
+        &self,
+        group: &str,
+        change: impl FnOnce(&Configs) -> Result<Configs, E>,
+    ) -> Result<(), AlterConfigsError<E>> {
+        let mut writer = self.writer.lock();
+        let none = Configs::new();
+        let before = writer.catalog.image().group_configs.get(group).unwrap_or(&none);
+        let configs = change(before).map_err(AlterConfigsError::Refused)?;
+        if configs == *before {
+            return Ok(());
+        }
+        self.commit(&mut writer, &[Record::GroupConfigsChanged { group: group.to_owned(), configs }])
+            .map_err(|error| AlterConfigsError::Storage(error.to_string()))?;
+        self.publish_image(&writer);
+        Ok(())
+    }
+
+    /// The largest `max.message.bytes` of all topics: what an automatic `replica.fetch.max.bytes` follows.
+    pub fn largest_max_message_bytes(&self) -> usize {
+        self.registry.load().topics().map(|topic| topic.config.max_message_bytes).max().unwrap_or(0)
+    }
+
     /// A producer id that no other producer has or had.
     pub fn next_producer_id(&self) -> Result<i64, StoreError> {
         let mut block = self.producer_ids.lock();
@@ -290,12 +366,16 @@ impl Topics {
         Ok(block.next().expect("the block was just filled"))
     }
 
-    fn rules<'a>(&'a self, config: &'a Arc<Config>) -> Rules<'a> {
+    fn rules<'a>(
+        &'a self,
+        config: &Config,
+        check_configs: &'a dyn Fn(&str, &Configs) -> Result<(), String>,
+    ) -> Rules<'a> {
         Rules {
             brokers: std::slice::from_ref(&self.node_id),
             default_partitions: config.num_partitions,
             default_replication_factor: config.default_replication_factor,
-            check_configs: &check_topic_configs,
+            check_configs,
             new_id: &new_topic_id,
         }
     }
@@ -339,7 +419,8 @@ impl Topics {
                 false => Arc::new(TopicConfig::resolve(&topic.configs, &config)),
             };
             let before = registry.topic_by_id(id).cloned();
-            let mut opener = Opener { topics: self, topic, config: &config, found, load: &mut load };
+            let (node_id, dirs) = (self.node_id, &self.dirs[..]);
+            let mut opener = Opener { node_id, dirs, topic, config: &config, found, load: &mut load };
             let hosted = (0..topic.partitions.len()).map(|index| {
                 let open = before.as_ref().and_then(|before| before.hosted.get(index)?.clone());
                 opener.host(index, open).unwrap_or_else(|error| {
@@ -372,87 +453,6 @@ impl Topics {
                 tracing::error!(%topic, partition, %error, "cannot delete the log of a deleted topic");
             }
             hosted.partition.wake_fetches();
-        }
-    }
-}
-
-/// Opens the partitions of one topic.
-struct Opener<'a> {
-    topics: &'a Topics,
-    topic: &'a TopicImage,
-    config: &'a Arc<TopicConfig>,
-    found: &'a mut FoundLogs,
-    load: &'a mut [usize],
-}
-
-impl Opener<'_> {
-    /// Keeps an open partition, takes its log among those found, or makes one. None if it is another broker's.
-    fn host(&mut self, index: usize, open: Option<Hosted>) -> Result<Option<Hosted>, StorageError> {
-        let partition = &self.topic.partitions[index];
-        if !partition.replicas.contains(&self.topics.node_id) {
-            return Ok(None);
-        }
-        if let Some(open) = open {
-            open.partition.set_config(self.config.clone());
-            open.partition.set_leader_epoch(partition.leader_epoch);
-            return Ok(Some(open));
-        }
-        let index = index as i32;
-        let (dir, log) = match self.found.take(self.topic, index) {
-            Some((dir, log)) => {
-                log.update_config(self.config.log());
-                (dir, log)
-            }
-            None => self.create(index)?,
-        };
-        self.load[dir] += 1;
-        let flusher = self.topics.dirs[dir].clone();
-        let open = Partition::new(self.topic.name.clone(), self.topic.id, index, log, self.config.clone(), flusher);
-        open.set_leader_epoch(partition.leader_epoch);
-        Ok(Some(Hosted { partition: open, dir }))
-    }
-
-    /// In the directory with the fewest partitions among those online.
-    fn create(&self, index: i32) -> Result<(usize, Arc<Log>), StorageError> {
-        let online = (0..self.load.len()).filter(|&dir| self.topics.dirs[dir].dir().is_online());
-        let dir = online.min_by_key(|&dir| self.load[dir]).unwrap_or(0);
-        let dirs = &self.topics.dirs;
-        let log = dirs[dir].dir().create(&self.topic.name, self.topic.id, index, self.config.log())?;
-        Ok((dir, log))
-    }
-}
-
-/// Logs that were on disk at start and that no partition has taken yet, with the directory of each.
-#[derive(Default)]
-struct FoundLogs {
-    logs: HashMap<(String, i32), Vec<(usize, Arc<Log>)>>,
-}
-
-impl FoundLogs {
-    fn scan(dirs: &[Arc<Flusher>]) -> FoundLogs {
-        let mut logs: HashMap<_, Vec<_>> = HashMap::new();
-        for (dir, flusher) in dirs.iter().enumerate() {
-            for log in flusher.dir().logs() {
-                if !(dir == 0 && store::is_metadata(&log)) {
-                    logs.entry((log.topic().to_owned(), log.partition())).or_default().push((dir, log));
-                }
-            }
-        }
-        FoundLogs { logs }
-    }
-
-    /// A log without an id is from before ids and is known by its name.
-    fn take(&mut self, topic: &TopicImage, partition: i32) -> Option<(usize, Arc<Log>)> {
-        let logs = self.logs.get_mut(&(topic.name.to_string(), partition))?;
-        let at = logs.iter().position(|(_, log)| log.topic_id() == topic.id || log.topic_id().is_nil())?;
-        Some(logs.swap_remove(at))
-    }
-
-    fn set_strays_aside(self, dirs: &[Arc<Flusher>]) {
-        for (dir, log) in self.logs.into_values().flatten() {
-            let (topic, partition, id) = (log.topic(), log.partition(), log.topic_id());
-            let path = dirs[dir].dir().path().display();
-            tracing::warn!(topic, partition, %id, dir = %path, "a partition on disk belongs to no topic");
         }
     }
 }
@@ -490,11 +490,28 @@ fn fail_all<T, E: Clone>(results: &mut [Result<T, E>], error: E) {
     }
 }
 
-fn check_topic_configs(configs: &Configs) -> Result<(), String> {
-    configs
-        .iter()
-        .try_for_each(|(name, value)| crate::config::topic::validate(name, value))
-        .map_err(|error| error.to_string())
+/// Checks a topic's overrides one by one, then what they add up to.
+pub fn check_topic_configs(topic: &str, configs: &Configs, broker: &Config) -> Result<(), ConfigError> {
+    configs.iter().try_for_each(|(name, value)| crate::config::topic::validate(name, value))?;
+    size_rule::check_topic(topic, TopicConfig::resolve(configs, broker).max_message_bytes, broker)
+}
+
+fn dynamic_configs(image: &Image, node_id: i32) -> (Configs, Configs) {
+    let own = image.broker_configs.get(&node_id).cloned().unwrap_or_default();
+    (Configs::clone(&image.cluster_configs), own)
+}
+
+fn apply_stored_configs(image: &Image, config: &ArcSwap<Config>) {
+    let fixed = config.load_full();
+    let (cluster, own) = dynamic_configs(image, fixed.node_id);
+    if cluster.is_empty() && own.is_empty() {
+        return;
+    }
+    let (effective, dropped) = fixed.with_stored_dynamic(cluster, own);
+    for error in dropped {
+        tracing::warn!(%error, "a dynamic broker config is left out: it no longer fits the broker's configuration");
+    }
+    config.store(Arc::new(effective));
 }
 
 /// A random id as Kafka makes them: not one of the first hundred, which are reserved, and not one whose text begins
