@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::coordinator::{Groups, OFFSETS_TOPIC};
+use crate::coordinator::Groups;
 use crate::fetch::session::Sessions;
 use crate::net::{self, ListenError, Registry};
 use crate::partition::Flusher;
@@ -95,7 +95,7 @@ impl Broker {
             let dir =
                 jackdaw_storage::LogDir::open(path, options, &|_| defaults.clone(), &housekeeping::recovery_progress)?;
             cluster_id.get_or_insert_with(|| dir.cluster_id().to_owned());
-            flushers.push(Flusher::start(Arc::new(dir))?);
+            flushers.push(Flusher::start(Arc::new(dir), clock.clone())?);
         }
         let budget = config.queued_max_request_bytes.unwrap_or(limits::REQUEST_BUDGET_BYTES);
         let budget = budget.max(config.socket_request_max_bytes.min(limits::REQUEST_BUDGET_BYTES));
@@ -104,9 +104,7 @@ impl Broker {
         let config = Arc::new(ArcSwap::from_pointee(config));
         let topics = Topics::open(flushers.clone(), config.clone(), clock.clone())?;
         let groups = Arc::new(Groups::new(config.clone(), clock.clone()));
-        if let Some(topic) = topics.topic(OFFSETS_TOPIC) {
-            groups.open(&topic.partitions().cloned().collect::<Vec<_>>());
-        }
+        groups.open_existing(&topics);
         Ok(Arc::new(Broker {
             fetch_sessions: Sessions::new(slots, rand::random()),
             request_budget: Arc::new(Semaphore::new(request_budget_kib as usize)),
@@ -191,6 +189,7 @@ impl Running {
         for task in &self.tasks {
             task.abort();
         }
+        self.broker.groups.stop();
         let broker = self.broker;
         broker.connections.emptied(limits::STOP_DEADLINE).await;
         tokio::task::block_in_place(|| {

@@ -45,3 +45,12 @@ pub const REQUEST_BUDGET_BYTES: usize = 512 * 1024 * 1024;
 
 /// How long a stopping broker waits for its connections to end.
 pub const STOP_DEADLINE: Duration = Duration::from_secs(5);
+
+/// An append that takes longer than this has waited for the disk.
+pub const SLOW_APPEND: Duration = Duration::from_millis(5);
+
+/// How long a directory counts as slow after such an append. Longer than [`CONNECTION_CHECK`], by which the clock that
+/// measures it ticks.
+pub const SLOW_DIRECTORY: Duration = Duration::from_secs(3);
+
+const _: () = assert!(CONNECTION_CHECK.as_millis() < SLOW_DIRECTORY.as_millis());

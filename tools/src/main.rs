@@ -1,11 +1,15 @@
 //! The `jackdaw` binary.
 
 mod bench;
+mod client;
+mod output;
 mod serve;
+mod topic;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use output::CliError;
 
 /// A Kafka-compatible log broker, and the tools to live with it
 #[derive(Parser, Debug)]
@@ -18,22 +22,40 @@ struct Cli {
 #[derive(Subcommand, Debug)]
 enum Command {
     Serve(serve::ServeArgs),
+    Topic(topic::TopicArgs),
     Bench(bench::BenchArgs),
 }
 
 fn main() -> ExitCode {
-    // kafka-protocol's errors would capture a backtrace each when RUST_BACKTRACE is set, at a pace that peers choose.
-    init_log();
     match Cli::parse().command {
-        Command::Serve(args) => serve::run(args),
+        Command::Serve(args) => {
+            init_log();
+            serve::run(args)
+        }
+        Command::Topic(args) => talk(topic::run(args)),
         Command::Bench(args) => match bench::run(&args) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
-                eprintln!("{error}");
+                output::complain(&error);
                 ExitCode::FAILURE
             }
         },
     }
+}
+
+/// Runs a command that talks to a cluster as a client.
+fn talk(command: impl Future<Output = Result<(), CliError>>) -> ExitCode {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let result = match runtime {
+        Ok(runtime) => {
+            let result = runtime.block_on(command);
+            // A thread may still wait for a line of standard input; the process need not.
+            runtime.shutdown_background();
+            result
+        }
+        Err(error) => Err(CliError::io("cannot start the runtime")(error)),
+    };
+    output::finish(result)
 }
 
 fn init_log() {

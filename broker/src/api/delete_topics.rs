@@ -43,6 +43,9 @@ impl Handler for DeleteTopicsRequest {
         let ids: Vec<Uuid> = resolved.iter().map(|named| named.id).collect();
         let deleted = ctx.broker.blocking(|| ctx.broker.topics.delete(&ids));
         for (named, outcome) in resolved.into_iter().zip(deleted) {
+            if let (Ok(()), Some(name)) = (&outcome, &named.name) {
+                ctx.broker.blocking(|| ctx.broker.groups.topic_deleted(name));
+            }
             responses.push(result(named, outcome.err().map(|error| errors::delete_topic(&error))));
         }
         Reply::Now(DeleteTopicsResponse::default().with_responses(responses))

@@ -6,6 +6,7 @@ use jackdaw_protocol::messages::ResponseError;
 use jackdaw_protocol::records::BatchError;
 use jackdaw_storage::{AppendError, DeleteRecordsError, ReadError, StorageError};
 
+use crate::group::GroupError;
 use crate::partition::NotDurable;
 use crate::topics::catalog::{AddPartitionsError, CreateTopicError};
 use crate::topics::{DeleteTopicError, FindError};
@@ -148,4 +149,30 @@ pub fn delete_records(error: &DeleteRecordsError) -> Failure {
         DeleteRecordsError::OutOfRange { .. } => Failure::with(ResponseError::OffsetOutOfRange, error.to_string()),
         DeleteRecordsError::Storage(error) => storage(error),
     }
+}
+
+/// Why a group request was refused.
+pub fn group(error: &GroupError) -> Failure {
+    let code = match error {
+        GroupError::LoadInProgress => ResponseError::CoordinatorLoadInProgress,
+        GroupError::NotAvailable(_) => ResponseError::CoordinatorNotAvailable,
+        GroupError::NotCoordinator => ResponseError::NotCoordinator,
+        GroupError::InvalidGroupId => ResponseError::InvalidGroupId,
+        GroupError::InvalidSessionTimeout { .. } => ResponseError::InvalidSessionTimeout,
+        GroupError::UnknownMemberId => ResponseError::UnknownMemberId,
+        GroupError::IllegalGeneration => ResponseError::IllegalGeneration,
+        GroupError::RebalanceInProgress => ResponseError::RebalanceInProgress,
+        GroupError::InconsistentGroupProtocol => ResponseError::InconsistentGroupProtocol,
+        GroupError::MemberIdRequired => ResponseError::MemberIdRequired,
+        GroupError::FencedInstanceId => ResponseError::FencedInstanceId,
+        GroupError::GroupMaxSizeReached => ResponseError::GroupMaxSizeReached,
+        GroupError::GroupIdNotFound => ResponseError::GroupIdNotFound,
+        GroupError::NonEmptyGroup => ResponseError::NonEmptyGroup,
+        GroupError::OffsetMetadataTooLarge => ResponseError::OffsetMetadataTooLarge,
+        GroupError::GroupSubscribedToTopic => ResponseError::GroupSubscribedToTopic,
+        // Kafka's answer to an assignment that does not fit into its log.
+        GroupError::RecordTooLarge { .. } => ResponseError::UnknownServerError,
+        GroupError::InvalidRequest(_) => ResponseError::InvalidRequest,
+    };
+    Failure::with(code, error.to_string())
 }

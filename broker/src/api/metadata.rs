@@ -7,9 +7,10 @@
 //! A topic that is created on the way is answered with its leaders at once, where Kafka first answers "unknown" and lets
 //! the client ask again.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use jackdaw_protocol::messages::metadata_request::MetadataRequestTopic;
 use jackdaw_protocol::messages::metadata_response::{
     MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
 };
@@ -61,11 +62,8 @@ fn topics(request: MetadataRequest, ctx: &Context<'_>) -> Vec<MetadataResponseTo
         Some(asked) if !(asked.is_empty() && ctx.api_version == 0) => asked,
         _ => return registry.topics().map(found).collect(),
     };
-    let nameless = |topic: &&_| {
-        let topic: &jackdaw_protocol::messages::metadata_request::MetadataRequestTopic = topic;
-        topic.name.is_none() || !topic.topic_id.is_nil()
-    };
-    if ctx.api_version < TOPICS_BY_ID_SINCE && asked.iter().any(|topic| nameless(&topic)) {
+    let needs_ids = |topic: &MetadataRequestTopic| topic.name.is_none() || !topic.topic_id.is_nil();
+    if ctx.api_version < TOPICS_BY_ID_SINCE && asked.iter().any(needs_ids) {
         let refuse = |name: Option<TopicName>| failed(name.unwrap_or_default(), ResponseError::InvalidRequest);
         return asked.into_iter().map(|topic| refuse(topic.name)).collect();
     }
@@ -85,16 +83,25 @@ fn by_name(
     may_create: bool,
     ctx: &Context<'_>,
 ) -> Vec<MetadataResponseTopic> {
-    let missing: Vec<&str> =
-        names.iter().map(|name| name.as_str()).filter(|name| registry.topic(name).is_none()).collect();
+    let is_missing = |name: &&TopicName| registry.topic(name).is_none();
+    let missing: Vec<&TopicName> = names.iter().filter(is_missing).collect();
+    let mut coordinators = None;
+    if may_create && missing.iter().any(|name| name.as_str() == names::CONSUMER_OFFSETS) {
+        // Why it could not be made is in the log; the client hears that it is not there.
+        let _ = ctx.broker.blocking(|| ctx.broker.groups.ensure_open(&ctx.broker.topics));
+        coordinators = ctx.broker.topics.topic(names::CONSUMER_OFFSETS);
+    }
+    // Internal topics have settings of their own, which only their coordinators know.
+    let missing: Vec<String> =
+        missing.into_iter().filter(|name| !names::is_internal(name)).map(|name| name.to_string()).collect();
     let mut created = if may_create && !missing.is_empty() {
-        let missing: Vec<String> = missing.into_iter().map(str::to_owned).collect();
         let create = || ctx.broker.topics.auto_create(&missing);
         missing.iter().cloned().zip(ctx.broker.blocking(create)).collect()
     } else {
-        std::collections::HashMap::new()
+        HashMap::new()
     };
-    let answer = |name: TopicName| match (registry.topic(&name), created.remove(name.as_str())) {
+    let known = |name: &str| registry.topic(name).or(coordinators.as_ref().filter(|topic| **topic.name() == *name));
+    let answer = |name: TopicName| match (known(&name), created.remove(name.as_str())) {
         (Some(topic), _) => found(topic),
         (None, Some(Ok(topic))) => found(&topic),
         (None, Some(Err(error))) => failed(name, errors::create_topic(&error).error),

@@ -11,10 +11,12 @@ use std::pin::Pin;
 use bytes::Bytes;
 use jackdaw_protocol::guard;
 use jackdaw_protocol::messages::{
-    ApiVersionsRequest, CreatePartitionsRequest, CreateTopicsRequest, DeleteRecordsRequest, DeleteTopicsRequest,
-    DescribeClusterRequest, DescribeLogDirsRequest, DescribeProducersRequest, DescribeTopicPartitionsRequest,
-    Encodable, FetchRequest, HeaderVersion, InitProducerIdRequest, ListOffsetsRequest,
-    ListPartitionReassignmentsRequest, MetadataRequest, OffsetForLeaderEpochRequest, ProduceRequest, Request,
+    ApiVersionsRequest, CreatePartitionsRequest, CreateTopicsRequest, DeleteGroupsRequest, DeleteRecordsRequest,
+    DeleteTopicsRequest, DescribeClusterRequest, DescribeGroupsRequest, DescribeLogDirsRequest,
+    DescribeProducersRequest, DescribeTopicPartitionsRequest, Encodable, FetchRequest, FindCoordinatorRequest,
+    HeaderVersion, HeartbeatRequest, InitProducerIdRequest, JoinGroupRequest, LeaveGroupRequest, ListGroupsRequest,
+    ListOffsetsRequest, ListPartitionReassignmentsRequest, MetadataRequest, OffsetCommitRequest, OffsetDeleteRequest,
+    OffsetFetchRequest, OffsetForLeaderEpochRequest, ProduceRequest, Request, SyncGroupRequest,
 };
 
 pub use context::{ConnectionInfo, Context};
@@ -24,19 +26,31 @@ use crate::net::Outgoing;
 pub mod api_versions;
 mod create_partitions;
 mod create_topics;
+mod delete_groups;
 mod delete_records;
 mod delete_topics;
 mod describe_cluster;
+mod describe_groups;
 mod describe_log_dirs;
 mod describe_producers;
 mod describe_topic_partitions;
 mod fetch;
+mod find_coordinator;
+mod group_words;
+mod heartbeat;
 mod init_producer_id;
+mod join_group;
+mod leave_group;
+mod list_groups;
 mod list_offsets;
 mod list_partition_reassignments;
 mod metadata;
+mod offset_commit;
+mod offset_delete;
+mod offset_fetch;
 mod offset_for_leader_epoch;
 pub mod produce;
+mod sync_group;
 mod topology;
 
 /// What a handler answers.
@@ -148,6 +162,15 @@ pub static TABLE: &[Row] = &[
     row::<FetchRequest>("Fetch"),
     row::<ListOffsetsRequest>("ListOffsets"),
     row::<MetadataRequest>("Metadata"),
+    row::<OffsetCommitRequest>("OffsetCommit"),
+    row::<OffsetFetchRequest>("OffsetFetch"),
+    row::<FindCoordinatorRequest>("FindCoordinator"),
+    row::<JoinGroupRequest>("JoinGroup"),
+    row::<HeartbeatRequest>("Heartbeat"),
+    row::<LeaveGroupRequest>("LeaveGroup"),
+    row::<SyncGroupRequest>("SyncGroup"),
+    row::<DescribeGroupsRequest>("DescribeGroups"),
+    row::<ListGroupsRequest>("ListGroups"),
     row::<ApiVersionsRequest>("ApiVersions"),
     row::<CreateTopicsRequest>("CreateTopics"),
     row::<DeleteTopicsRequest>("DeleteTopics"),
@@ -156,7 +179,9 @@ pub static TABLE: &[Row] = &[
     row::<OffsetForLeaderEpochRequest>("OffsetForLeaderEpoch"),
     row::<DescribeLogDirsRequest>("DescribeLogDirs"),
     row::<CreatePartitionsRequest>("CreatePartitions"),
+    row::<DeleteGroupsRequest>("DeleteGroups"),
     row::<ListPartitionReassignmentsRequest>("ListPartitionReassignments"),
+    row::<OffsetDeleteRequest>("OffsetDelete"),
     row::<DescribeClusterRequest>("DescribeCluster"),
     row::<DescribeProducersRequest>("DescribeProducers"),
     row::<DescribeTopicPartitionsRequest>("DescribeTopicPartitions"),

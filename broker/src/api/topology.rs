@@ -9,27 +9,27 @@ use crate::topics::image::PartitionImage;
 use crate::topics::{FindError, Topic};
 
 /// "Not asked for" in the field of allowed operations.
-pub const OPERATIONS_NOT_ASKED: i32 = i32::MIN;
+pub(super) const OPERATIONS_NOT_ASKED: i32 = i32::MIN;
 /// All operations on a topic, as bits: without ACLs everyone may do everything. Read, write, create, delete, alter,
 /// describe, describe configs, alter configs.
-pub const TOPIC_OPERATIONS: i32 = 1 << 3 | 1 << 4 | 1 << 5 | 1 << 6 | 1 << 7 | 1 << 8 | 1 << 10 | 1 << 11;
+pub(super) const TOPIC_OPERATIONS: i32 = 1 << 3 | 1 << 4 | 1 << 5 | 1 << 6 | 1 << 7 | 1 << 8 | 1 << 10 | 1 << 11;
 /// All operations on the cluster, as bits: create, alter, describe, cluster action, describe configs, alter configs,
 /// idempotent write.
-pub const CLUSTER_OPERATIONS: i32 = 1 << 5 | 1 << 7 | 1 << 8 | 1 << 9 | 1 << 10 | 1 << 11 | 1 << 12;
+pub(super) const CLUSTER_OPERATIONS: i32 = 1 << 5 | 1 << 7 | 1 << 8 | 1 << 9 | 1 << 10 | 1 << 11 | 1 << 12;
 /// The leader's id where there is none.
 const NO_LEADER: i32 = -1;
 
 /// This broker as clients of the listener they came in on reach it.
-pub struct Node {
-    pub id: i32,
-    pub host: StrBytes,
-    pub port: i32,
-    pub rack: Option<StrBytes>,
+pub(super) struct Node {
+    pub(super) id: i32,
+    pub(super) host: StrBytes,
+    pub(super) port: i32,
+    pub(super) rack: Option<StrBytes>,
 }
 
 /// This broker, as told to the client that asks. Where the listener takes every address and nothing else is advertised,
 /// that is the address the client has dialled: it works from where the client stands.
-pub fn this_node(ctx: &Context<'_>) -> Node {
+pub(super) fn this_node(ctx: &Context<'_>) -> Node {
     let config = ctx.broker.config();
     let local = ctx.connection.local;
     let (host, port) = ctx.broker.advertised(&ctx.connection.listener).unwrap_or_default();
@@ -43,17 +43,17 @@ pub fn this_node(ctx: &Context<'_>) -> Node {
 }
 
 /// One partition as clients are told of it.
-pub struct PartitionView {
-    pub error: i16,
-    pub leader: BrokerId,
-    pub leader_epoch: i32,
-    pub replicas: Vec<BrokerId>,
-    pub isr: Vec<BrokerId>,
-    pub offline: Vec<BrokerId>,
+pub(super) struct PartitionView {
+    pub(super) error: i16,
+    pub(super) leader: BrokerId,
+    pub(super) leader_epoch: i32,
+    pub(super) replicas: Vec<BrokerId>,
+    pub(super) isr: Vec<BrokerId>,
+    pub(super) offline: Vec<BrokerId>,
 }
 
 /// Partition `index` of a topic. With its log directory offline it has no leader.
-pub fn view(topic: &Topic, index: usize, partition: &PartitionImage) -> PartitionView {
+pub(super) fn view(topic: &Topic, index: usize, partition: &PartitionImage) -> PartitionView {
     let brokers = |ids: &[i32]| ids.iter().copied().map(BrokerId).collect::<Vec<_>>();
     let offline = matches!(topic.partition(index as i32), Err(FindError::Offline));
     PartitionView {
@@ -67,6 +67,6 @@ pub fn view(topic: &Topic, index: usize, partition: &PartitionImage) -> Partitio
 }
 
 /// A topic's name for the wire.
-pub fn topic_name(name: &Arc<str>) -> TopicName {
+pub(super) fn topic_name(name: &Arc<str>) -> TopicName {
     TopicName(StrBytes::from_string(name.to_string()))
 }

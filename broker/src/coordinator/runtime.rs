@@ -17,10 +17,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
+use futures_util::FutureExt;
 use jackdaw_protocol::records::Codec;
 use jackdaw_storage::Origin;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{Notify, oneshot};
+use uuid::Uuid;
 
 use super::timers::Timers;
 use super::{batches, load};
@@ -56,6 +58,23 @@ impl<T: Send + 'static> Outcome<T> {
         }
     }
 
+    /// Many answers as one.
+    pub fn all(outcomes: Vec<Outcome<T>>) -> Outcome<Vec<T>> {
+        let later = outcomes.iter().any(|outcome| matches!(outcome, Outcome::Later(_)));
+        let answers = async move {
+            let mut answers = Vec::with_capacity(outcomes.len());
+            for outcome in outcomes {
+                answers.push(outcome.wait().await);
+            }
+            answers
+        };
+        if later {
+            return Outcome::Later(Box::pin(answers));
+        }
+        // Nothing in there waits, so the first poll ends it.
+        Outcome::Now(answers.now_or_never().unwrap_or_default())
+    }
+
     /// Waits for it.
     pub async fn wait(self) -> T {
         match self {
@@ -69,11 +88,16 @@ impl<T: Send + 'static> Outcome<T> {
 pub struct Groups {
     config: Arc<ArcSwap<Config>>,
     clock: Arc<Clock>,
-    /// Unset until `__consumer_offsets` exists.
-    cells: ArcSwapOption<Vec<Arc<Cell>>>,
+    /// Unset until `__consumer_offsets` exists. A partition that is offline has no cell.
+    cells: ArcSwapOption<Cells>,
     next_token: AtomicU64,
     /// Wakes the timer task when something is due earlier than it knows.
     earlier: Arc<Notify>,
+}
+
+struct Cells {
+    topic_id: Uuid,
+    by_partition: Vec<Option<Arc<Cell>>>,
 }
 
 struct Cell {
@@ -118,16 +142,17 @@ impl Groups {
         }
     }
 
-    /// Takes over the partitions of `__consumer_offsets`, in order of their index, without waiting: until
-    /// [`load`](Groups::load) has read a partition, its groups are answered with `LoadInProgress`. Does nothing if these
-    /// are the partitions it has.
-    pub fn open(&self, partitions: &[Arc<Partition>]) {
-        if partitions.is_empty() || self.serves(partitions) {
+    /// Takes over the partitions of `__consumer_offsets`, in order of their index, `None` for those that are offline,
+    /// without waiting: until [`load`](Groups::load) has read a partition, its groups are answered with
+    /// `LoadInProgress`. Does nothing if these are the partitions it has.
+    pub fn open(&self, topic_id: Uuid, partitions: &[Option<Arc<Partition>>]) {
+        if partitions.is_empty() || self.topic_id() == Some(topic_id) {
             return;
         }
-        let cells: Vec<_> = partitions.iter().map(|partition| Arc::new(Cell::new(partition.clone()))).collect();
+        let cell = |partition: &Option<Arc<Partition>>| Some(Arc::new(Cell::new(partition.clone()?)));
+        let cells = Cells { topic_id, by_partition: partitions.iter().map(cell).collect() };
         if let Some(before) = self.cells.swap(Some(Arc::new(cells))) {
-            before.iter().for_each(|cell| cell.stop());
+            before.by_partition.iter().flatten().for_each(|cell| cell.stop());
         }
         // A partition without records needs no reading; after this, a new cluster's first group does not wait.
         for cell in self.all() {
@@ -137,14 +162,9 @@ impl Groups {
         }
     }
 
-    fn serves(&self, partitions: &[Arc<Partition>]) -> bool {
-        let id = partitions.first().map(|partition| partition.topic_id());
-        self.cells.load().as_ref().is_some_and(|cells| cells.first().map(|cell| cell.partition.topic_id()) == id)
-    }
-
-    /// Whether the partitions are open; if not, the topic must be made first.
-    pub fn is_open(&self) -> bool {
-        self.cells.load().is_some()
+    /// The id of the topic whose partitions are open; `None` if it must be made first.
+    pub fn topic_id(&self) -> Option<Uuid> {
+        self.cells.load().as_ref().map(|cells| cells.topic_id)
     }
 
     /// Reads the partitions that [`open`](Groups::open) found records in. Waits for the disk; groups of a partition are
@@ -155,12 +175,15 @@ impl Groups {
         }
     }
 
-    /// Which partition of `__consumer_offsets` holds the group, and whether this broker can coordinate it now.
+    /// Whether this broker can coordinate the group now.
     pub fn coordinates(&self, group: &str) -> Result<(), GroupError> {
-        let cell = self.cell(group)?;
-        match cell.inner.lock().status {
+        let status = self.cell(group).map_or(Status::Stopped, |cell| cell.inner.lock().status);
+        match status {
             Status::Ready | Status::Loading => Ok(()),
-            Status::Broken | Status::Stopped => Err(GroupError::NotAvailable("its partition is offline".to_owned())),
+            Status::Broken | Status::Stopped => {
+                let message = "the partition of __consumer_offsets that holds the group is offline";
+                Err(GroupError::NotAvailable(message.to_owned()))
+            }
         }
     }
 
@@ -263,7 +286,7 @@ impl Groups {
 
     /// DescribeGroups, one of them; `None` if there is no such group.
     pub fn describe(&self, group: &GroupId) -> Outcome<Result<Option<DescribedGroup>, GroupError>> {
-        if !self.is_open() {
+        if self.topic_id().is_none() {
             return Outcome::Now(Ok(None));
         }
         self.step(group, |shard, _| Ok(shard.describe(group)))
@@ -476,6 +499,11 @@ impl Groups {
         }
     }
 
+    /// A look at the configuration in effect.
+    pub(super) fn with_config<T>(&self, look: impl FnOnce(&Config) -> T) -> T {
+        look(&self.config.load())
+    }
+
     fn group_config(&self, partition: &Partition) -> GroupConfig {
         let config = self.config.load();
         GroupConfig {
@@ -491,13 +519,16 @@ impl Groups {
 
     fn cell(&self, group: &str) -> Result<Arc<Cell>, GroupError> {
         let cells = self.cells.load();
-        let cells =
-            cells.as_ref().ok_or_else(|| GroupError::NotAvailable("__consumer_offsets is not there yet".to_owned()))?;
-        Ok(cells[partition_for(group, cells.len())].clone())
+        let cells = &cells.as_ref().ok_or(GroupError::NotCoordinator)?.by_partition;
+        cells.get(partition_for(group, cells.len())).cloned().flatten().ok_or(GroupError::NotCoordinator)
     }
 
     fn all(&self) -> Vec<Arc<Cell>> {
-        self.cells.load().as_ref().map(|cells| cells.to_vec()).unwrap_or_default()
+        self.cells
+            .load()
+            .as_ref()
+            .map(|cells| cells.by_partition.iter().flatten().cloned().collect())
+            .unwrap_or_default()
     }
 
     fn now_ms(&self) -> u64 {

@@ -60,9 +60,6 @@ pub enum GroupError {
     /// A live group still reads the topic whose offsets should be deleted.
     #[error("the group still subscribes to the topic")]
     GroupSubscribedToTopic,
-    /// A transaction that has not ended yet wrote this offset.
-    #[error("the offset is part of a transaction that has not ended")]
-    UnstableOffsetCommit,
     /// The group's state does not fit into one record of `__consumer_offsets`.
     #[error("the group's state ({size} bytes) does not fit into a record of __consumer_offsets ({limit} bytes)")]
     RecordTooLarge {
@@ -71,9 +68,6 @@ pub enum GroupError {
         /// `GroupConfig::max_record_bytes`
         limit: usize,
     },
-    /// The partition does not exist.
-    #[error("there is no such topic or partition")]
-    UnknownTopicOrPartition,
     /// The request contradicts itself.
     #[error("{0}")]
     InvalidRequest(String),

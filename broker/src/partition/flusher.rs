@@ -4,12 +4,14 @@
 //! asked for meanwhile; there is no timer.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use jackdaw_storage::{Log, LogDir};
 use parking_lot::{Condvar, Mutex};
 
 use super::{NotDurable, Partition};
+use crate::clock::Clock;
+use crate::limits;
 
 #[derive(Default)]
 struct Asked {
@@ -17,17 +19,21 @@ struct Asked {
     stopping: bool,
 }
 
-/// The sync thread of one log directory.
+/// The sync thread of one log directory, and what is known of the directory's pace.
 pub struct Flusher {
     dir: Arc<LogDir>,
+    clock: Arc<Clock>,
+    /// Until when, by the coarse clock, appends are expected to block.
+    slow_until_ms: AtomicU64,
     asked: Mutex<Asked>,
     wake: Condvar,
 }
 
 impl Flusher {
     /// Starts the thread.
-    pub fn start(dir: Arc<LogDir>) -> std::io::Result<Arc<Flusher>> {
-        let flusher = Arc::new(Flusher { dir, asked: Mutex::default(), wake: Condvar::new() });
+    pub fn start(dir: Arc<LogDir>, clock: Arc<Clock>) -> std::io::Result<Arc<Flusher>> {
+        let slow_until_ms = AtomicU64::new(0);
+        let flusher = Arc::new(Flusher { dir, clock, slow_until_ms, asked: Mutex::default(), wake: Condvar::new() });
         let runs = flusher.clone();
         std::thread::Builder::new().name("flusher".into()).spawn(move || runs.run())?;
         Ok(flusher)
@@ -36,6 +42,22 @@ impl Flusher {
     /// The directory that this thread syncs.
     pub fn dir(&self) -> &Arc<LogDir> {
         &self.dir
+    }
+
+    /// Runs an append. Into the page cache it takes microseconds, and runs right here; a directory that made one wait
+    /// lately (dirty-page throttling, a slow disk) gets the next ones where they hold up no other connection of this
+    /// worker thread.
+    pub(super) fn append(&self, append: impl FnOnce()) {
+        if self.slow_until_ms.load(Ordering::Relaxed) > self.clock.coarse_ms() {
+            tokio::task::block_in_place(append);
+            return;
+        }
+        let started = self.clock.monotonic();
+        append();
+        if self.clock.monotonic() - started > limits::SLOW_APPEND {
+            let until = self.clock.coarse_ms() + limits::SLOW_DIRECTORY.as_millis() as u64;
+            self.slow_until_ms.store(until, Ordering::Relaxed);
+        }
     }
 
     /// Asks for a sync of this partition's log; its waits end when it is done.

@@ -132,12 +132,14 @@ impl Partition {
     ) {
         let leader_epoch = self.leader_epoch();
         let first = results.len();
-        if let [batch] = batches {
-            self.log.append(&[Append { batch, leader_epoch, origin }], now_ms, results);
-        } else {
-            let appends: Vec<_> = batches.iter().map(|batch| Append { batch, leader_epoch, origin }).collect();
-            self.log.append(&appends, now_ms, results);
-        }
+        self.flusher.append(|| {
+            if let [batch] = batches {
+                self.log.append(&[Append { batch, leader_epoch, origin }], now_ms, results);
+            } else {
+                let appends: Vec<_> = batches.iter().map(|batch| Append { batch, leader_epoch, origin }).collect();
+                self.log.append(&appends, now_ms, results);
+            }
+        });
         let appended = results[first..].iter().zip(batches).filter_map(|(result, batch)| match result {
             Ok(appended) if !appended.duplicate => Some((appended.last_offset, batch.bytes().len())),
             _ => None,

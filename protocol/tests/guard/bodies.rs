@@ -10,7 +10,7 @@ use rand::{Rng, SeedableRng};
 pub(crate) fn seed() -> u64 {
     match std::env::var("JACKDAW_SEED") {
         Ok(text) => text.parse().expect("JACKDAW_SEED is a number"),
-        Err(_) => 0x6a61_636b_6461_77,
+        Err(_) => 0x6a61_636b_6461_7721,
     }
 }
 
@@ -42,6 +42,8 @@ pub(crate) enum Lie {
     OneLess,
     /// Text that is not UTF-8.
     BadText,
+    /// One more tagged field, that only other versions have; no lie where there is none.
+    TagOfOtherVersion,
     /// A variable-length integer of five bytes without an end.
     EndlessVarint,
 }
@@ -50,6 +52,8 @@ pub(crate) enum Lie {
 pub(crate) struct Body {
     pub bytes: Vec<u8>,
     pub places: Vec<Place>,
+    /// Whether [`Lie::TagOfOtherVersion`] was told.
+    pub told_of_other_version: bool,
 }
 
 /// How much a body is to hold.
@@ -80,8 +84,8 @@ pub(crate) fn valid(message: &Message, version: i16, seed: u64) -> Body {
 }
 
 /// The body of the same seed, with a lie at one of its places.
-pub(crate) fn lying(message: &Message, version: i16, seed: u64, place: usize, lie: Lie) -> Vec<u8> {
-    make(message, version, seed, Fill::Random, Some((place, lie))).bytes
+pub(crate) fn lying(message: &Message, version: i16, seed: u64, place: usize, lie: Lie) -> Body {
+    make(message, version, seed, Fill::Random, Some((place, lie)))
 }
 
 /// A valid body of small values.
@@ -92,9 +96,19 @@ pub(crate) fn dense(message: &Message, version: i16, dense: Dense) -> Body {
 fn make(message: &Message, version: i16, seed: u64, fill: Fill, lie: Option<(usize, Lie)>) -> Body {
     let flexible = version >= message.flexible;
     let rng = SmallRng::seed_from_u64(seed ^ u64::from(version.unsigned_abs()).rotate_left(48));
-    let mut maker = Maker { version, flexible, rng, fill, lie, out: Vec::new(), places: Vec::new(), depth: 0 };
+    let mut maker = Maker {
+        version,
+        flexible,
+        rng,
+        fill,
+        lie,
+        out: Vec::new(),
+        places: Vec::new(),
+        told_of_other_version: false,
+        depth: 0,
+    };
     maker.structure(message.fields, false);
-    Body { bytes: maker.out, places: maker.places }
+    Body { bytes: maker.out, places: maker.places, told_of_other_version: maker.told_of_other_version }
 }
 
 struct Maker {
@@ -105,6 +119,7 @@ struct Maker {
     lie: Option<(usize, Lie)>,
     out: Vec<u8>,
     places: Vec<Place>,
+    told_of_other_version: bool,
     depth: usize,
 }
 
@@ -126,7 +141,6 @@ impl Maker {
         let version = self.version;
         let mut known: Vec<&Field> =
             fields.iter().filter(|field| field.tag >= 0 && field.is_in(version) && self.rng.random_bool(0.5)).collect();
-        known.sort_by_key(|field| field.tag);
         let unknown = match self.fill {
             Fill::Random => [0, 0, 0, 1, 2][self.rng.random_range(0..5)],
             Fill::Dense(dense) => {
@@ -134,26 +148,43 @@ impl Maker {
                 usize::from(dense.unknown_tags)
             }
         };
-        self.unsigned(Place::TagCount, known.len() + unknown);
-        for field in known {
-            self.varint(field.tag as u64);
-            let outer = std::mem::take(&mut self.out);
-            let place = self.places.len();
-            self.places.push(Place::TagSize);
-            self.value(field, true);
-            let content = std::mem::replace(&mut self.out, outer);
-            self.varint_or_lie(place, content.len());
-            self.out.extend(content);
-        }
-        for i in 0..unknown {
-            let size = if self.fill == Fill::Random { self.rng.random_range(0..5) } else { 0 };
-            self.varint(100 + i as u64);
-            self.varint(size);
-            for _ in 0..size {
-                let byte = self.rng.random();
-                self.out.push(byte);
+        let mut tags: Vec<(i32, Option<&Field>)> = known.into_iter().map(|field| (field.tag, Some(field))).collect();
+        // The first numbers that the shape does not have: were the codec to know them, it would choke on them.
+        let free = (0..).filter(|tag| fields.iter().all(|field| field.tag != *tag));
+        tags.extend(free.take(unknown).map(|tag| (tag, None)));
+        tags.sort_by_key(|(tag, _)| *tag);
+
+        let foreign = match self.lie_at(Place::TagCount) {
+            Some(Lie::TagOfOtherVersion) => fields.iter().find(|field| field.tag >= 0 && !field.is_in(version)),
+            _ => None,
+        };
+        self.told_of_other_version |= foreign.is_some();
+        self.varint_or_lie(self.places.len() - 1, tags.len() + usize::from(foreign.is_some()));
+        for (tag, field) in tags {
+            self.varint(tag as u64);
+            match field {
+                Some(field) => self.known_tag(field),
+                None => {
+                    let size = if self.fill == Fill::Random { self.rng.random_range(0..5) } else { 0 };
+                    self.varint(size);
+                    self.out.extend((0..size).map(|_| self.rng.random::<u8>()));
+                }
             }
         }
+        if let Some(foreign) = foreign {
+            self.varint(foreign.tag as u64);
+            self.varint(0);
+        }
+    }
+
+    fn known_tag(&mut self, field: &Field) {
+        let outer = std::mem::take(&mut self.out);
+        let place = self.places.len();
+        self.places.push(Place::TagSize);
+        self.value(field, true);
+        let content = std::mem::replace(&mut self.out, outer);
+        self.varint_or_lie(place, content.len());
+        self.out.extend(content);
     }
 
     fn value(&mut self, field: &Field, telling: bool) {

@@ -28,7 +28,7 @@ fn the_guard_allocates_nothing() {
         assert_eq!(allocated, 0, "{} version {version} seed {seed}", subject.name);
         for (i, place) in body.places.iter().enumerate() {
             if matches!(place, Place::Length { .. } | Place::TagCount) {
-                let body = bodies::lying(subject.shape, version, seed, i, Lie::Claim(0x7fff_ffff));
+                let body = bodies::lying(subject.shape, version, seed, i, Lie::Claim(0x7fff_ffff)).bytes;
                 let allocated = measure(|| _ = subject.check(version, &body).unwrap_err()).count_total;
                 assert_eq!(allocated, 0, "{} version {version} seed {seed} place {i}", subject.name);
             }
@@ -64,7 +64,8 @@ fn a_valid_body_cut_anywhere_with_any_count_inflated_costs_no_more_than_its_size
         let truth = bodies::valid(subject.shape, version, seed);
         let places = truth.places.iter().enumerate();
         let counts = places.filter(|(_, place)| matches!(place, Place::Length { .. } | Place::TagCount));
-        let inflated = counts.map(|(i, _)| bodies::lying(subject.shape, version, seed, i, Lie::Claim(0x7fff_ffff)));
+        let inflated =
+            counts.map(|(i, _)| bodies::lying(subject.shape, version, seed, i, Lie::Claim(0x7fff_ffff)).bytes);
         let cut = (0..truth.bytes.len()).map(|len| truth.bytes[..len].to_vec());
         for body in inflated.chain(cut) {
             let body = Bytes::from(body);

@@ -136,6 +136,26 @@ fn a_tagged_field_must_fill_its_size() {
 }
 
 #[test]
+fn a_tagged_field_of_another_version_is_refused_as_the_codec_refuses_it() {
+    let mut told = 0;
+    for_each(|subject, version, seed| {
+        let truth = bodies::valid(subject.shape, version, seed);
+        for (i, _) in truth.places.iter().enumerate().filter(|(_, place)| **place == Place::TagCount) {
+            let lying = bodies::lying(subject.shape, version, seed, i, Lie::TagOfOtherVersion);
+            if lying.told_of_other_version {
+                told += 1;
+                let at = format!("{} version {version} seed {seed}: {:02x?}", subject.name, lying.bytes);
+                let fault = subject.check(version, &lying.bytes).unwrap_err().fault;
+                assert!(matches!(fault, Fault::BadTag(_)), "{at}: {fault}");
+                let error = (subject.decode)(&Bytes::from(lying.bytes), version).unwrap_err();
+                assert!(error.contains("is not valid for version"), "{at}: {error}");
+            }
+        }
+    });
+    assert!(told > 100, "only {told} bodies with such a field");
+}
+
+#[test]
 fn a_cut_body_or_one_with_a_byte_more_is_refused() {
     for_each(|subject, version, seed| {
         let mut body = bodies::valid(subject.shape, version, seed).bytes;
@@ -210,7 +230,7 @@ pub(crate) fn for_each(mut act: impl FnMut(&Subject, i16, u64)) {
 }
 
 fn refused(subject: &Subject, version: i16, seed: u64, place: usize, lie: Lie) -> Fault {
-    let body = bodies::lying(subject.shape, version, seed, place, lie);
+    let body = bodies::lying(subject.shape, version, seed, place, lie).bytes;
     match subject.check(version, &body) {
         Err(error) => error.fault,
         Ok(()) => {
