@@ -16,6 +16,9 @@ pub const PRODUCER_ID_BLOCK: i64 = 1000;
 /// Partitions that one request may make. Each costs a directory and some files; Kafka's own bound is 10,000.
 pub const MAX_PARTITIONS_PER_REQUEST: usize = 20_000;
 
+/// Checks the overrides of a topic of that name; the error is the message for the client.
+pub type CheckConfigs<'a> = dyn Fn(&str, &Configs) -> Result<(), String> + 'a;
+
 /// What a command needs to know beyond the state.
 pub struct Rules<'a> {
     /// The registered brokers.
@@ -24,8 +27,8 @@ pub struct Rules<'a> {
     pub default_partitions: i32,
     /// `default.replication.factor`
     pub default_replication_factor: i16,
-    /// Checks the overrides of the topic of that name; the error is the message for the client.
-    pub check_configs: &'a dyn Fn(&str, &Configs) -> Result<(), String>,
+    /// Checks a topic's overrides; the error is the message for the client.
+    pub check_configs: &'a CheckConfigs<'a>,
     /// Gives ids for new topics.
     pub new_id: &'a dyn Fn() -> Uuid,
 }

@@ -58,10 +58,13 @@ impl Opener<'_> {
     }
 }
 
+/// Topic and partition.
+type Name = (String, i32);
+
 /// Logs that were on disk at start and that no partition has taken yet, with the directory of each.
 #[derive(Default)]
 pub(super) struct FoundLogs {
-    logs: HashMap<(String, i32), Vec<(usize, Arc<Log>)>>,
+    logs: HashMap<Name, Vec<(usize, Arc<Log>)>>,
 }
 
 impl FoundLogs {

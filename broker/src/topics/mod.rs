@@ -2,10 +2,11 @@
 //!
 //! Reading order: `record` (the changes that can happen), `image` (what they add up to), `names` (which names a topic
 //! may have), `catalog` (commands in, records or errors out), `store` (the log of records), `registry` (what is open
-//! here), `hosting` (how it is opened), and this file, which ties them: a command becomes records, the records become durable, are applied, and then
+//! here), `hosting` (how it is opened), `dynamic` (settings of brokers and groups), and this file, which ties them: a command becomes records, the records become durable, are applied, and then
 //! logs are made or deleted until they match. The quorum will take the place of the second step.
 
 pub mod catalog;
+mod dynamic;
 mod hosting;
 pub mod image;
 pub mod names;
@@ -23,10 +24,13 @@ use parking_lot::Mutex;
 use uuid::Uuid;
 
 use crate::clock::Clock;
-use crate::config::{Config, ConfigError, ConfigErrors, TopicConfig, size_rule};
+use crate::config::{Config, TopicConfig};
 use crate::partition::{Flusher, Partition};
 
-use catalog::{AddPartitions, AddPartitionsError, Catalog, CreateTopic, CreateTopicError, PRODUCER_ID_BLOCK, Rules};
+use catalog::{
+    AddPartitions, AddPartitionsError, Catalog, CheckConfigs, CreateTopic, CreateTopicError, PRODUCER_ID_BLOCK, Rules,
+};
+pub use dynamic::AlterBrokerConfigsError;
 use hosting::{FoundLogs, Opener};
 use image::{Configs, Image, TopicImage};
 use record::Record;
@@ -93,7 +97,6 @@ impl Topics {
         let store = Store::open(dirs[0].dir())?;
         let mut catalog = Catalog::default();
         store.replay(&mut catalog)?;
-        apply_stored_configs(catalog.image(), &config);
         let topics = Topics {
             node_id: config.load().node_id,
             clock,
@@ -109,6 +112,7 @@ impl Topics {
 
     fn host_everything(&self) -> Result<(), StoreError> {
         let mut writer = self.writer.lock();
+        self.load_dynamic_configs(writer.catalog.image());
         if writer.catalog.image().partition_count() > 0 {
             self.commit(&mut writer, &[Record::BrokerStarted { broker: self.node_id }])?;
         }
@@ -173,10 +177,7 @@ impl Topics {
     pub fn create(&self, commands: &[CreateTopic], validate_only: bool) -> Vec<Result<CreatedTopic, CreateTopicError>> {
         let mut writer = self.writer.lock();
         let config = self.config.load_full();
-        let check = |topic: &str, configs: &Configs| {
-            check_topic_configs(topic, configs, &config).map_err(|error| error.to_string())
-        };
-        let mut results = writer.catalog.create_topics(commands, &self.rules(&config, &check));
+        let mut results = writer.catalog.create_topics(commands, &self.rules(&config, &check_with(&config)));
         let records: Vec<Record> = results.iter().flatten().cloned().collect();
         if !validate_only && !records.is_empty() {
             if let Err(error) = self.commit(&mut writer, &records) {
@@ -234,10 +235,7 @@ impl Topics {
     ) -> Vec<Result<(), AddPartitionsError>> {
         let mut writer = self.writer.lock();
         let config = self.config.load_full();
-        let check = |topic: &str, configs: &Configs| {
-            check_topic_configs(topic, configs, &config).map_err(|error| error.to_string())
-        };
-        let mut results = writer.catalog.add_partitions(commands, &self.rules(&config, &check));
+        let mut results = writer.catalog.add_partitions(commands, &self.rules(&config, &check_with(&config)));
         let records: Vec<Record> = results.iter().flatten().cloned().collect();
         if !validate_only && !records.is_empty() {
             if let Err(error) = self.commit(&mut writer, &records) {
@@ -298,61 +296,6 @@ impl Topics {
         Ok(())
     }
 
-    /// Replaces the dynamic configs of this broker, or with `all` of all brokers, by what `change` makes of them; the
-    /// configuration and the topics that inherit from it follow at once. With `validate_only` nothing changes.
-    pub fn alter_broker_configs<E: From<ConfigErrors>>(
-        &self,
-        all: bool,
-        validate_only: bool,
-        change: impl FnOnce(&Configs) -> Result<Configs, E>,
-    ) -> Result<(), AlterConfigsError<E>> {
-        let mut writer = self.writer.lock();
-        let image = writer.catalog.image();
-        let (mut cluster, mut own) = dynamic_configs(image, self.node_id);
-        let altered = if all { &mut cluster } else { &mut own };
-        let configs = change(altered).map_err(AlterConfigsError::Refused)?;
-        if configs == *altered {
-            return Ok(());
-        }
-        altered.clone_from(&configs);
-        let next = self.config.load().with_dynamic(cluster, own);
-        let next = next.map_err(|errors| AlterConfigsError::Refused(errors.into()))?;
-        if validate_only {
-            return Ok(());
-        }
-        let broker = (!all).then_some(self.node_id);
-        self.commit(&mut writer, &[Record::BrokerConfigsChanged { broker, configs }])
-            .map_err(|error| AlterConfigsError::Storage(error.to_string()))?;
-        self.config.store(Arc::new(next));
-        let every_topic: Vec<Uuid> = writer.catalog.image().topics().map(|topic| topic.id).collect();
-        self.reconcile(&writer, &every_topic, &mut FoundLogs::default());
-        Ok(())
-    }
-
-    /// Replaces the dynamic configs of a group by what `change` makes of them.
-    pub fn alter_group_configs<E>(
-        &self,
-        group: &str,
-        change: impl FnOnce(&Configs) -> Result<Configs, E>,
-    ) -> Result<(), AlterConfigsError<E>> {
-        let mut writer = self.writer.lock();
-        let none = Configs::new();
-        let before = writer.catalog.image().group_configs.get(group).unwrap_or(&none);
-        let configs = change(before).map_err(AlterConfigsError::Refused)?;
-        if configs == *before {
-            return Ok(());
-        }
-        self.commit(&mut writer, &[Record::GroupConfigsChanged { group: group.to_owned(), configs }])
-            .map_err(|error| AlterConfigsError::Storage(error.to_string()))?;
-        self.publish_image(&writer);
-        Ok(())
-    }
-
-    /// The largest `max.message.bytes` of all topics: what an automatic `replica.fetch.max.bytes` follows.
-    pub fn largest_max_message_bytes(&self) -> usize {
-        self.registry.load().topics().map(|topic| topic.config.max_message_bytes).max().unwrap_or(0)
-    }
-
     /// A producer id that no other producer has or had.
     pub fn next_producer_id(&self) -> Result<i64, StoreError> {
         let mut block = self.producer_ids.lock();
@@ -366,11 +309,7 @@ impl Topics {
         Ok(block.next().expect("the block was just filled"))
     }
 
-    fn rules<'a>(
-        &'a self,
-        config: &Config,
-        check_configs: &'a dyn Fn(&str, &Configs) -> Result<(), String>,
-    ) -> Rules<'a> {
+    fn rules<'a>(&'a self, config: &Config, check_configs: &'a CheckConfigs<'a>) -> Rules<'a> {
         Rules {
             brokers: std::slice::from_ref(&self.node_id),
             default_partitions: config.num_partitions,
@@ -490,28 +429,9 @@ fn fail_all<T, E: Clone>(results: &mut [Result<T, E>], error: E) {
     }
 }
 
-/// Checks a topic's overrides one by one, then what they add up to.
-pub fn check_topic_configs(topic: &str, configs: &Configs, broker: &Config) -> Result<(), ConfigError> {
-    configs.iter().try_for_each(|(name, value)| crate::config::topic::validate(name, value))?;
-    size_rule::check_topic(topic, TopicConfig::resolve(configs, broker).max_message_bytes, broker)
-}
-
-fn dynamic_configs(image: &Image, node_id: i32) -> (Configs, Configs) {
-    let own = image.broker_configs.get(&node_id).cloned().unwrap_or_default();
-    (Configs::clone(&image.cluster_configs), own)
-}
-
-fn apply_stored_configs(image: &Image, config: &ArcSwap<Config>) {
-    let fixed = config.load_full();
-    let (cluster, own) = dynamic_configs(image, fixed.node_id);
-    if cluster.is_empty() && own.is_empty() {
-        return;
-    }
-    let (effective, dropped) = fixed.with_stored_dynamic(cluster, own);
-    for error in dropped {
-        tracing::warn!(%error, "a dynamic broker config is left out: it no longer fits the broker's configuration");
-    }
-    config.store(Arc::new(effective));
+/// Checks the settings of a topic about to be made.
+fn check_with(config: &Config) -> impl Fn(&str, &Configs) -> Result<(), String> {
+    move |topic, configs| crate::config::topic::validate_all(topic, configs, config).map_err(|error| error.to_string())
 }
 
 /// A random id as Kafka makes them: not one of the first hundred, which are reserved, and not one whose text begins
