@@ -124,11 +124,11 @@ impl Topics {
         } else if writer.catalog.image().partition_count() > 0 {
             self.commit(&mut writer, &[Record::BrokerStarted { broker: self.node_id }])?;
         }
+        found.set_strays_aside(writer.catalog.image(), self.node_id, &self.dirs);
         let touched: Vec<Uuid> = writer.catalog.image().topics().map(|topic| topic.id).collect();
         for (_, error) in self.reconcile(&writer, &touched, &mut found) {
             tracing::error!(%error, "a partition is offline");
         }
-        found.set_strays_aside(&self.dirs);
         Ok(())
     }
 
