@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::JoinHandle;
 
 use jackdaw_storage::{Log, LogDir};
 use parking_lot::{Condvar, Mutex};
@@ -27,15 +28,24 @@ pub struct Flusher {
     slow_until_ms: AtomicU64,
     asked: Mutex<Asked>,
     wake: Condvar,
+    thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Flusher {
     /// Starts the thread.
     pub fn start(dir: Arc<LogDir>, clock: Arc<Clock>) -> std::io::Result<Arc<Flusher>> {
         let slow_until_ms = AtomicU64::new(0);
-        let flusher = Arc::new(Flusher { dir, clock, slow_until_ms, asked: Mutex::default(), wake: Condvar::new() });
+        let flusher = Arc::new(Flusher {
+            dir,
+            clock,
+            slow_until_ms,
+            asked: Mutex::default(),
+            wake: Condvar::new(),
+            thread: Mutex::default(),
+        });
         let runs = flusher.clone();
-        std::thread::Builder::new().name("flusher".into()).spawn(move || runs.run())?;
+        let thread = std::thread::Builder::new().name("flusher".into()).spawn(move || runs.run())?;
+        *flusher.thread.lock() = Some(thread);
         Ok(flusher)
     }
 
@@ -75,10 +85,14 @@ impl Flusher {
         self.wake.notify_one();
     }
 
-    /// Ends the thread after the syncs asked for so far.
+    /// Ends the thread after the syncs asked for so far, and waits for that.
     pub fn stop(&self) {
         self.asked.lock().stopping = true;
         self.wake.notify_one();
+        if let Some(thread) = self.thread.lock().take() {
+            // Had it panicked, the panic hook has told.
+            let _ = thread.join();
+        }
     }
 
     fn run(&self) {
