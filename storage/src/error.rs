@@ -131,9 +131,7 @@ pub enum OpenError {
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum AppendError {
     /// The batch does not follow the last one of its producer.
-    #[error(
-        "producer {producer_id} epoch {epoch}: sequence {sequence} does not follow {last_sequence} (out of order)"
-    )]
+    #[error("producer {producer_id} epoch {epoch}: sequence {sequence} does not follow {last_sequence} (out of order)")]
     OutOfOrderSequence {
         /// Producer id of the batch.
         producer_id: i64,

@@ -1,34 +1,49 @@
 //! One partition log on one disk, in Kafka's file layout; synchronous, without clock, network or async.
 //!
-//! The map follows in reading order.
+//! # The map, in reading order
+//!
+//! - `config`, `error`: policy of a log and limits of a directory; one error enum per operation.
+//! - `dir`: [`LogDir`], a directory of logs: lock, identity, loading, group flush, checkpoints, clean shutdown.
+//! - `log`: [`Log`], the only door to a partition: append, read, lookup by time, flush, cuts at both ends.
+//! - `segment`: one data file with its indexes and its map. `index`: the three sparse indexes.
+//! - `producers`, `epochs`, `checkpoint`: pure. Sequence windows and transactions; leader epochs; the small files.
+//! - `recovery`: an untrusted directory becomes a log; the only file that repairs. `walk`: batches by `pread`.
+//! - `disk`: the only door to the file system, with the fail-stop latch, the fault hook and the budgets.
+//!
+//! Retention (`retention`: pure, segments and policy in, segments to drop out) and compaction (`compaction`: a pure plan
+//! and its rewrite) will stand beside `log`, and use the same cut at the front, `.cleaned` and `.swap` files.
+//!
+//! # Invariants that every file keeps
+//!
+//! - A batch that was appended is never changed. Only its base offset and leader epoch (and, with LogAppendTime, the
+//!   max timestamp, its type and the CRC) differ from what the producer sent.
+//! - Nothing is stored into a map; bytes below a segment's published end never change; a file that may be mapped is
+//!   never cut. Truncation makes a new file.
+//! - The first failed write or sync takes the directory offline, and nothing is retried. Reads go on.
+//! - No sync happens while the append lock is held.
+//! - The recovery point moves only after data, indexes, snapshots and epochs were synced.
+//! - Everything but `.log` files can be rebuilt from them.
+//! - Reading through a map can end in SIGBUS if the disk cannot read a sector. Recovery and lookups use `pread`.
+//!
+//! Absent by intent: time (`now_ms` comes in), threads (but for loading), network, and any knowledge of requests.
 
 #![warn(missing_docs)]
 
+mod checkpoint;
 mod config;
 mod dir;
+mod disk;
+mod epochs;
 mod error;
+mod index;
 mod log;
+mod producers;
+mod recovery;
+mod segment;
+mod walk;
 
 pub use config::{FaultHook, LogConfig, LogDirOptions, TimestampType};
 pub use dir::{LogDir, RecoveryProgress};
+pub use disk::Operation;
 pub use error::{AppendError, DeleteRecordsError, OpenError, ReadError, StorageError};
 pub use log::{AbortedTxn, Append, Appended, Log, Origin, ProducerState, Slice, TimestampOffset};
-
-/// A file operation that changes or syncs something, as the fault hook of [`LogDirOptions`] is told it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Operation {
-    /// A file or directory is created or opened for writing.
-    Create,
-    /// Bytes are written.
-    Write,
-    /// Blocks are reserved.
-    Allocate,
-    /// A file, a directory or the file system is synced.
-    Sync,
-    /// A file or directory is renamed.
-    Rename,
-    /// A file or directory is removed.
-    Remove,
-    /// A file is cut.
-    Truncate,
-}

@@ -11,22 +11,26 @@ use std::pin::Pin;
 use bytes::Bytes;
 use jackdaw_protocol::guard;
 use jackdaw_protocol::messages::{
-    ApiVersionsRequest, DeleteGroupsRequest, DescribeGroupsRequest, Encodable, FetchRequest, FindCoordinatorRequest,
-    HeaderVersion, HeartbeatRequest, JoinGroupRequest, LeaveGroupRequest, ListGroupsRequest, OffsetCommitRequest,
-    OffsetDeleteRequest, OffsetFetchRequest, ProduceRequest, Request, SyncGroupRequest,
+    AlterConfigsRequest, ApiVersionsRequest, DeleteGroupsRequest, DescribeConfigsRequest, DescribeGroupsRequest,
+    Encodable, FetchRequest, FindCoordinatorRequest, HeaderVersion, HeartbeatRequest, IncrementalAlterConfigsRequest,
+    JoinGroupRequest, LeaveGroupRequest, ListGroupsRequest, OffsetCommitRequest, OffsetDeleteRequest,
+    OffsetFetchRequest, ProduceRequest, Request, SyncGroupRequest,
 };
 
 pub use context::{ConnectionInfo, Context};
 
 use crate::net::Outgoing;
 
+mod alter_configs;
 pub mod api_versions;
 mod delete_groups;
+mod describe_configs;
 mod describe_groups;
 mod fetch;
 mod find_coordinator;
 mod group_words;
 mod heartbeat;
+mod incremental_alter_configs;
 mod join_group;
 mod leave_group;
 mod list_groups;
@@ -153,7 +157,10 @@ pub static TABLE: &[Row] = &[
     row::<DescribeGroupsRequest>("DescribeGroups"),
     row::<ListGroupsRequest>("ListGroups"),
     row::<ApiVersionsRequest>("ApiVersions"),
+    row::<DescribeConfigsRequest>("DescribeConfigs"),
+    row::<AlterConfigsRequest>("AlterConfigs"),
     row::<DeleteGroupsRequest>("DeleteGroups"),
+    row::<IncrementalAlterConfigsRequest>("IncrementalAlterConfigs"),
     row::<OffsetDeleteRequest>("OffsetDelete"),
 ];
 

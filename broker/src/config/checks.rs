@@ -191,15 +191,6 @@ fn check_dirs(values: &Values, errors: &mut Vec<ConfigError>, warnings: &mut Vec
     if dirs.iter().all(String::is_empty) {
         errors.push(fault(values, key, format!("{key} names no folder for the data: set it.")));
     }
-    if dirs.len() > 1 {
-        let message = format!(
-            "{key}={} names {} folders: this version of Jackdaw keeps all data in one. Join the disks below the file system, \
-             or run one node for each.",
-            dirs.join(","),
-            dirs.len()
-        );
-        errors.push(fault(values, key, message));
-    }
     if let Some(dir) =
         values.given("metadata.log.dir").filter(|dir| !dir.is_empty() && dirs.iter().all(|other| other != dir))
     {

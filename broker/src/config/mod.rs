@@ -5,12 +5,14 @@
 //! - [`topic`]: settings of one topic over the broker's; [`size_rule`]: what keeps replication from wedging.
 //! - [`describe`]: what DescribeConfigs shows; [`dynamic`]: what may change while the broker runs.
 
+pub mod alter;
 pub mod broker;
 mod checks;
 pub mod definition;
 pub mod describe;
 pub mod dynamic;
 mod error;
+pub mod group;
 mod listener;
 pub mod load;
 pub mod size_rule;

@@ -16,6 +16,9 @@ pub const PRODUCER_ID_BLOCK: i64 = 1000;
 /// Partitions that one request may make. Each costs a directory and some files; Kafka's own bound is 10,000.
 pub const MAX_PARTITIONS_PER_REQUEST: usize = 20_000;
 
+/// Checks the overrides of a topic of that name; the error is the message for the client.
+pub type CheckConfigs<'a> = dyn Fn(&str, &Configs) -> Result<(), String> + 'a;
+
 /// What a command needs to know beyond the state.
 pub struct Rules<'a> {
     /// The registered brokers.
@@ -25,7 +28,7 @@ pub struct Rules<'a> {
     /// `default.replication.factor`
     pub default_replication_factor: i16,
     /// Checks a topic's overrides; the error is the message for the client.
-    pub check_configs: &'a dyn Fn(&Configs) -> Result<(), String>,
+    pub check_configs: &'a CheckConfigs<'a>,
     /// Gives ids for new topics.
     pub new_id: &'a dyn Fn() -> Uuid,
 }
@@ -258,7 +261,7 @@ impl Catalog {
         }
         let configs: Configs =
             command.configs.iter().filter_map(|(name, value)| Some((name.clone(), value.clone()?))).collect();
-        (rules.check_configs)(&configs).map_err(CreateTopicError::InvalidConfig)?;
+        (rules.check_configs)(&command.name, &configs).map_err(CreateTopicError::InvalidConfig)?;
         let assignments = if command.assignments.is_empty() {
             self.place_new_topic(command, rules, batch)?
         } else {

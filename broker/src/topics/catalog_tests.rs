@@ -11,7 +11,7 @@ struct World {
     last_id: Cell<u128>,
 }
 
-fn check(configs: &Configs) -> Result<(), String> {
+fn check(_: &str, configs: &Configs) -> Result<(), String> {
     configs.keys().find(|key| key.starts_with("bad")).map_or(Ok(()), |key| Err(format!("Unknown topic config {key}")))
 }
 

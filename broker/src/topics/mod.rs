@@ -6,6 +6,7 @@
 //! logs are made or deleted until they match. The quorum will take the place of the second step.
 
 pub mod catalog;
+mod dynamic;
 pub mod image;
 pub mod names;
 pub mod record;
@@ -25,7 +26,10 @@ use crate::clock::Clock;
 use crate::config::{Config, TopicConfig};
 use crate::partition::{Flusher, Partition};
 
-use catalog::{AddPartitions, AddPartitionsError, Catalog, CreateTopic, CreateTopicError, PRODUCER_ID_BLOCK, Rules};
+use catalog::{
+    AddPartitions, AddPartitionsError, Catalog, CheckConfigs, CreateTopic, CreateTopicError, PRODUCER_ID_BLOCK, Rules,
+};
+pub use dynamic::AlterBrokerConfigsError;
 use image::{Configs, Image, TopicImage};
 use record::Record;
 use registry::Hosted;
@@ -107,6 +111,7 @@ impl Topics {
 
     fn host_everything(&self) -> Result<(), StoreError> {
         let mut writer = self.writer.lock();
+        self.load_dynamic_configs(writer.catalog.image());
         if writer.catalog.image().partition_count() > 0 {
             self.commit(&mut writer, &[Record::BrokerStarted { broker: self.node_id }])?;
         }
@@ -171,7 +176,7 @@ impl Topics {
     pub fn create(&self, commands: &[CreateTopic], validate_only: bool) -> Vec<Result<CreatedTopic, CreateTopicError>> {
         let mut writer = self.writer.lock();
         let config = self.config.load_full();
-        let mut results = writer.catalog.create_topics(commands, &self.rules(&config));
+        let mut results = writer.catalog.create_topics(commands, &self.rules(&config, &check_with(&config)));
         let records: Vec<Record> = results.iter().flatten().cloned().collect();
         if !validate_only && !records.is_empty() {
             if let Err(error) = self.commit(&mut writer, &records) {
@@ -216,7 +221,7 @@ impl Topics {
     ) -> Vec<Result<(), AddPartitionsError>> {
         let mut writer = self.writer.lock();
         let config = self.config.load_full();
-        let mut results = writer.catalog.add_partitions(commands, &self.rules(&config));
+        let mut results = writer.catalog.add_partitions(commands, &self.rules(&config, &check_with(&config)));
         let records: Vec<Record> = results.iter().flatten().cloned().collect();
         if !validate_only && !records.is_empty() {
             if let Err(error) = self.commit(&mut writer, &records) {
@@ -290,12 +295,12 @@ impl Topics {
         Ok(block.next().expect("the block was just filled"))
     }
 
-    fn rules<'a>(&'a self, config: &'a Arc<Config>) -> Rules<'a> {
+    fn rules<'a>(&'a self, config: &Config, check_configs: &'a CheckConfigs<'a>) -> Rules<'a> {
         Rules {
             brokers: std::slice::from_ref(&self.node_id),
             default_partitions: config.num_partitions,
             default_replication_factor: config.default_replication_factor,
-            check_configs: &check_topic_configs,
+            check_configs,
             new_id: &new_topic_id,
         }
     }
@@ -490,11 +495,9 @@ fn fail_all<T, E: Clone>(results: &mut [Result<T, E>], error: E) {
     }
 }
 
-fn check_topic_configs(configs: &Configs) -> Result<(), String> {
-    configs
-        .iter()
-        .try_for_each(|(name, value)| crate::config::topic::validate(name, value))
-        .map_err(|error| error.to_string())
+/// Checks the settings of a topic about to be made.
+fn check_with(config: &Config) -> impl Fn(&str, &Configs) -> Result<(), String> {
+    move |topic, configs| crate::config::topic::validate_all(topic, configs, config).map_err(|error| error.to_string())
 }
 
 /// A random id as Kafka makes them: not one of the first hundred, which are reserved, and not one whose text begins

@@ -1,4 +1,4 @@
-//! How a message lies on the wire: the words that [`super::tables`] is written in.
+//! How a message lies on the wire: the words that the tables of [`crate::guard`] are written in.
 //!
 //! A [`Message`] is a list of fields in wire order, each with the versions that have it. Tagged fields stand where
 //! Kafka's schema lists them, but lie on the wire in the tagged section that ends every structure of a flexible

@@ -223,7 +223,6 @@ fn what_would_silently_break_a_promise_is_refused() {
         (&[("controller.quorum.voters", "2@a:1")], &["does not name node.id=1"]),
         (&[("controller.quorum.voters", "a:1")], &["id@host:port"]),
         (&[("controller.quorum.bootstrap.servers", "a:1,b:1")], &["controller.quorum.bootstrap.servers=a:1,b:1"]),
-        (&[("log.dirs", "/a,/b")], &["/a,/b", "2 folders"]),
         (&[("config.providers", "env"), ("broker.rack", "${env:RACK}")], &["broker.rack", "provider env"]),
     ] {
         assert_names(&refused(overrides), parts);

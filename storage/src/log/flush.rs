@@ -1,0 +1,158 @@
+//! Flush: bring to the disk what was appended, without holding up appends meanwhile.
+//!
+//! Order: data and indexes of sealed segments, snapshots, the active segment, the epoch file, the names in the
+//! directory; only then the recovery point moves.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use parking_lot::MutexGuard;
+
+use super::{Log, SealedFiles, Writer};
+use crate::checkpoint::{LEADER_EPOCHS, PARTITION_METADATA, encode_epochs};
+use crate::disk::DataFile;
+use crate::error::StorageError;
+use crate::producers::encode_snapshot;
+use crate::segment::{Segment, file_name};
+
+/// What one flush has to sync: taken under the append lock, done outside of it.
+pub(crate) struct FlushJob<'a> {
+    log: &'a Log,
+    _flushing: MutexGuard<'a, ()>,
+    end: i64,
+    active: Arc<Segment>,
+    /// `None` if nothing was appended to the active segment since the last flush.
+    file: Option<Arc<DataFile>>,
+    sealed: Vec<SealedFiles>,
+    epochs: Option<Vec<u8>>,
+    sync_names: bool,
+    /// The directory is new: its own name and topic id are not synced yet.
+    fresh: bool,
+}
+
+impl Log {
+    /// Syncs what has been appended; returns the offset below which everything is on the disk. Blocks for the time the
+    /// disk takes, but holds up no append and no read. Concurrent calls share their syncs.
+    pub fn flush(&self) -> Result<i64, StorageError> {
+        let target = self.log_end_offset();
+        let flushing = self.flush_lock.lock();
+        if self.flushed_offset() >= target && !self.needs_flush() {
+            self.check_writable()?;
+            return Ok(self.flushed_offset()); // somebody's flush covered it while this one waited
+        }
+        self.flush_job(flushing)?.sync()
+    }
+
+    /// Whether anything waits to be synced.
+    pub fn needs_flush(&self) -> bool {
+        if self.flushed_offset() < self.log_end_offset() {
+            return true;
+        }
+        let writer = self.writer.lock();
+        writer.fresh || writer.names_dirty || writer.epochs_dirty || !writer.sealed.is_empty()
+    }
+
+    /// A flush to be carried out together with others; `None` if one is going on right now.
+    pub(crate) fn try_flush_job(&self) -> Option<Result<FlushJob<'_>, StorageError>> {
+        Some(self.flush_job(self.flush_lock.try_lock()?))
+    }
+
+    fn flush_job<'a>(&'a self, flushing: MutexGuard<'a, ()>) -> Result<FlushJob<'a>, StorageError> {
+        let mut writer = self.writer.lock();
+        self.check_writable()?;
+        self.take_job(&mut writer, flushing)
+    }
+
+    fn take_job<'a>(&'a self, writer: &mut Writer, flushing: MutexGuard<'a, ()>) -> Result<FlushJob<'a>, StorageError> {
+        let end = writer.end.offset;
+        let is_dirty = end > self.flushed_offset() && end > writer.active.base();
+        let file = if is_dirty { Some(writer.active.data_file()?) } else { None };
+        let epochs = std::mem::take(&mut writer.epochs_dirty).then(|| encode_epochs(&writer.epochs));
+        Ok(FlushJob {
+            log: self,
+            _flushing: flushing,
+            end,
+            active: Arc::clone(&writer.active),
+            file,
+            sealed: std::mem::take(&mut writer.sealed),
+            sync_names: std::mem::take(&mut writer.names_dirty) || epochs.is_some(),
+            epochs,
+            fresh: std::mem::take(&mut writer.fresh),
+        })
+    }
+
+    /// Writes what a clean start wants to find: indexes of the active segment and the producers. Returns the names of
+    /// the files that a flush does not sync; none if the log has not changed since it was opened.
+    pub(crate) fn write_for_close(&self) -> Result<Vec<PathBuf>, StorageError> {
+        if self.is_deleted() || self.damage.is_some() {
+            return Ok(Vec::new());
+        }
+        let mut writer = self.writer.lock();
+        let end = writer.end.offset;
+        if writer.closed_at == Some(end) {
+            return Ok(Vec::new());
+        }
+        writer.active.write_indexes()?;
+        let snapshot = self.path.join(file_name(end, "snapshot"));
+        self.disk.write_file(&snapshot, &encode_snapshot(&writer.producers))?;
+        writer.epochs_dirty = true;
+        writer.names_dirty = true;
+        writer.closed_at = Some(end);
+        Ok(vec![writer.active.path("index"), writer.active.path("timeindex"), writer.active.path("txnindex"), snapshot])
+    }
+
+    /// After recovery, once the whole file system was synced.
+    pub(crate) fn mark_recovered(&self) {
+        if self.damage.is_none() {
+            self.flushed.fetch_max(self.log_end_offset(), Ordering::AcqRel);
+        }
+    }
+}
+
+impl FlushJob<'_> {
+    /// Syncs file by file.
+    pub(crate) fn sync(self) -> Result<i64, StorageError> {
+        let disk = &self.log.disk;
+        for sealed in &self.sealed {
+            sealed.file.sync(disk)?;
+            sealed.segment.sync_indexes()?;
+            disk.sync_path(&sealed.snapshot)?;
+        }
+        if let Some(file) = &self.file {
+            file.sync(disk)?;
+        }
+        self.write_epochs()?;
+        if self.fresh {
+            disk.sync_path(&self.log.path.join(PARTITION_METADATA))?;
+            disk.sync_dir(disk.root())?;
+        }
+        if self.sync_names {
+            disk.sync_dir(&self.log.path)?;
+        }
+        Ok(self.finish())
+    }
+
+    /// What has to be written before the whole file system is synced by one call, which replaces all other syncs.
+    pub(crate) fn write_epochs(&self) -> Result<(), StorageError> {
+        match &self.epochs {
+            Some(bytes) => self.log.disk.replace_file(&epochs_path(&self.log.path), bytes),
+            None => Ok(()),
+        }
+    }
+
+    /// Everything is on the disk: moves the recovery point, and lets the descriptor go if nothing came meanwhile.
+    pub(crate) fn finish(self) -> i64 {
+        let log = self.log;
+        log.flushed.store(self.end, Ordering::Release);
+        let writer = log.writer.lock();
+        if writer.end.offset == self.end {
+            self.active.pin_file(false);
+        }
+        self.end
+    }
+}
+
+fn epochs_path(dir: &Path) -> PathBuf {
+    dir.join(LEADER_EPOCHS)
+}

@@ -1,0 +1,452 @@
+//! One segment: a data file and its indexes. Knows no other segment.
+//!
+//! A segment's end is one atomic word (relative end offset and size), stored after the bytes below it were written:
+//! whoever loads it may read everything below, without a lock, through the map.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+
+use arc_swap::ArcSwapOption;
+use bytes::Bytes;
+use jackdaw_protocol::records::Header;
+use parking_lot::Mutex;
+
+use crate::disk::{DataFile, Disk, Map, Slot};
+use crate::error::StorageError;
+use crate::index::{OffsetIndex, Place, TimeIndex, decode_txns, encode_txns, floor_by_offset_in, floor_by_position_in};
+use crate::log::AbortedTxn;
+
+/// The map of a segment, and of its offset index once it is sealed.
+pub(crate) struct Mapped {
+    data: Bytes,
+    map: Map,
+    index: MappedIndex,
+}
+
+enum MappedIndex {
+    /// Mapped while the index was in memory; to be mapped again now that it is not.
+    InMemory,
+    /// The segment is so small that its index has no entry.
+    Empty,
+    File(Map),
+}
+
+/// Where a segment ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct End {
+    /// Offset after the last record.
+    pub(crate) offset: i64,
+    /// Bytes of the file that hold whole batches.
+    pub(crate) size: u32,
+}
+
+/// Whole batches found in a segment.
+pub(crate) struct Found {
+    pub(crate) bytes: Bytes,
+    pub(crate) first_offset: i64,
+    pub(crate) range: (u32, u32),
+    pub(crate) map: Map,
+}
+
+/// One segment.
+pub(crate) struct Segment {
+    base: i64,
+    dir: Arc<Path>,
+    disk: Arc<Disk>,
+    /// Length of the map made while the segment is active: appends never go beyond it.
+    capacity: AtomicU32,
+    /// `(end offset - base) << 32 | size`.
+    end: AtomicU64,
+    mapped: Arc<Slot<Mapped>>,
+    file: Arc<Slot<DataFile>>,
+    /// While the segment is active. Sealed segments have theirs in the file.
+    index: ArcSwapOption<OffsetIndex>,
+    /// Loaded when asked for, where the segment is sealed.
+    times: Mutex<Option<TimeIndex>>,
+    /// Loaded when asked for, where the segment was sealed before.
+    txns: Mutex<Option<Vec<AbortedTxn>>>,
+    sealed: AtomicBool,
+    /// Its files were replaced or removed: nothing may be opened by their names any more.
+    gone: AtomicBool,
+}
+
+/// `00000000000000000042.log`, and its siblings.
+pub(crate) fn file_name(base: i64, suffix: &str) -> String {
+    format!("{base:020}.{suffix}")
+}
+
+fn pack(base: i64, end: End) -> u64 {
+    ((end.offset - base) as u64) << 32 | u64::from(end.size)
+}
+
+impl Segment {
+    /// An active segment, indexes in memory.
+    pub(crate) fn active(
+        disk: Arc<Disk>,
+        dir: Arc<Path>,
+        base: i64,
+        capacity: u32,
+        end: End,
+        (index, times, txns): (OffsetIndex, TimeIndex, Vec<AbortedTxn>),
+    ) -> Segment {
+        Segment {
+            base,
+            dir,
+            disk,
+            capacity: AtomicU32::new(capacity.max(end.size).max(1)),
+            end: AtomicU64::new(pack(base, end)),
+            mapped: Slot::empty(),
+            file: Slot::empty(),
+            index: ArcSwapOption::from_pointee(index),
+            times: Mutex::new(Some(times)),
+            txns: Mutex::new(Some(txns)),
+            sealed: AtomicBool::new(false),
+            gone: AtomicBool::new(false),
+        }
+    }
+
+    /// A sealed segment, whose indexes are files.
+    pub(crate) fn sealed(disk: Arc<Disk>, dir: Arc<Path>, base: i64, end: End, has_txns: bool) -> Segment {
+        let segment = Segment::active(disk, dir, base, end.size, end, Default::default());
+        segment.index.store(None);
+        *segment.times.lock() = None;
+        if has_txns {
+            *segment.txns.lock() = None;
+        }
+        segment.sealed.store(true, Ordering::Release);
+        segment
+    }
+
+    pub(crate) fn base(&self) -> i64 {
+        self.base
+    }
+
+    pub(crate) fn capacity(&self) -> u32 {
+        self.capacity.load(Ordering::Acquire)
+    }
+
+    /// Takes a changed `segment.bytes` while the segment is empty: nobody has mapped it yet.
+    pub(crate) fn set_capacity(&self, capacity: u32) {
+        if self.end().size == 0 {
+            self.capacity.store(capacity.max(1), Ordering::Release);
+        }
+    }
+
+    pub(crate) fn end(&self) -> End {
+        let end = self.end.load(Ordering::Acquire);
+        End { offset: self.base + (end >> 32) as i64, size: end as u32 }
+    }
+
+    /// Lets readers see what was written below `end`.
+    pub(crate) fn publish(&self, end: End) {
+        self.end.store(pack(self.base, end), Ordering::Release);
+    }
+
+    pub(crate) fn path(&self, suffix: &str) -> PathBuf {
+        self.dir.join(file_name(self.base, suffix))
+    }
+
+    /// The data file, open for appends and syncs; opened by name if it is not.
+    pub(crate) fn data_file(&self) -> Result<Arc<DataFile>, StorageError> {
+        if let Some(file) = self.file.get() {
+            return Ok(file);
+        }
+        let file = self.disk.open_data(&self.path("log"), false)?;
+        if self.gone.load(Ordering::SeqCst) {
+            return Err(self.gone_error());
+        }
+        Ok(self.disk.files.admit(&self.file, Arc::new(file)))
+    }
+
+    /// Takes in the data file just created.
+    pub(crate) fn adopt_file(&self, file: DataFile) {
+        self.disk.files.admit(&self.file, Arc::new(file));
+    }
+
+    /// Keeps the data file open until its bytes are synced, so that no write-back error can be missed.
+    pub(crate) fn pin_file(&self, pinned: bool) {
+        self.file.pin(pinned);
+    }
+
+    pub(crate) fn close_file(&self) {
+        self.file.clear();
+    }
+
+    /// A descriptor of its own for reading with `pread`.
+    pub(crate) fn open_read(&self) -> Result<DataFile, StorageError> {
+        let file = self.disk.open_read(&self.path("log"))?;
+        // Opened before the names changed hands if this is still false: the order that `retire` keeps.
+        if self.gone.load(Ordering::SeqCst) {
+            return Err(self.gone_error());
+        }
+        Ok(file)
+    }
+
+    /// Declares that the files of this segment's names are about to become another segment's, or nothing. Bytes
+    /// already handed out stay readable: their map outlives the name.
+    pub(crate) fn retire(&self) {
+        self.gone.store(true, Ordering::SeqCst);
+        self.file.clear();
+        self.mapped.clear();
+    }
+
+    pub(crate) fn is_gone(&self) -> bool {
+        self.gone.load(Ordering::SeqCst)
+    }
+
+    fn gone_error(&self) -> StorageError {
+        StorageError::io("open", &self.path("log"), std::io::ErrorKind::NotFound.into())
+    }
+
+    fn map(&self) -> Result<Arc<Mapped>, StorageError> {
+        if let Some(mapped) = self.mapped.get() {
+            return Ok(mapped);
+        }
+        let sealed = self.sealed.load(Ordering::Acquire);
+        let file = self.open_read()?;
+        let len = if sealed { self.end().size } else { self.capacity() };
+        let path = file.path();
+        let map = Map::new(&file, len.max(1) as usize).map_err(|e| StorageError::io("map", path, e))?;
+        let index = if !sealed { MappedIndex::InMemory } else { self.map_index()? };
+        let mapped = Mapped { data: map.to_bytes(), map, index };
+        Ok(self.disk.maps.admit(&self.mapped, Arc::new(mapped)))
+    }
+
+    fn map_index(&self) -> Result<MappedIndex, StorageError> {
+        let path = self.path("index");
+        let file = match self.disk.open_read(&path) {
+            Ok(file) => file,
+            Err(error) if error.io_kind() == Some(std::io::ErrorKind::NotFound) => return Ok(MappedIndex::Empty),
+            Err(error) => return Err(error),
+        };
+        let len = file.len()? as usize;
+        if len == 0 {
+            return Ok(MappedIndex::Empty);
+        }
+        let map = Map::new(&file, len).map_err(|e| StorageError::io("map", &path, e))?;
+        Ok(MappedIndex::File(map))
+    }
+
+    /// The map, and the last indexed place for which `floor` of the index says so.
+    fn lookup(
+        &self,
+        in_memory: impl Fn(&OffsetIndex) -> Place,
+        in_file: impl Fn(&[u8]) -> Place,
+    ) -> Result<(Arc<Mapped>, u32), StorageError> {
+        loop {
+            let memory = self.index.load();
+            let mapped = self.map()?;
+            let size = self.end().size;
+            let position = match (&*memory, &mapped.index) {
+                (Some(index), _) => in_memory(index).position,
+                (None, MappedIndex::File(map)) => in_file(map.as_ref()).position,
+                (None, MappedIndex::Empty) => 0,
+                (None, MappedIndex::InMemory) => {
+                    self.mapped.clear(); // sealed since it was mapped
+                    continue;
+                }
+            };
+            // An entry beyond the end would be a damaged index: walking from the start is slow, and right.
+            return Ok((mapped, if position < size { position } else { 0 }));
+        }
+    }
+
+    /// Whole batches from the one that holds `offset` (or the first after it) on: at most `max_bytes`, all below
+    /// `upper_bound`. With `at_least_one`, the first comes whole even if it is larger. `None` when the segment has no
+    /// record at or after `offset`; empty when it has, and the bounds exclude it.
+    pub(crate) fn read(
+        &self,
+        offset: i64,
+        max_bytes: usize,
+        at_least_one: bool,
+        upper_bound: i64,
+    ) -> Result<Option<Found>, StorageError> {
+        let end = self.end();
+        if offset >= end.offset || end.size == 0 {
+            return Ok(None);
+        }
+        let target = (offset - self.base).max(0) as u32;
+        let (mapped, mut start) =
+            self.lookup(|i| i.floor_by_offset(target), |bytes| floor_by_offset_in(bytes, target))?;
+        let first = loop {
+            if start >= end.size {
+                return Ok(None);
+            }
+            let header = self.header_at(&mapped, start, end)?;
+            if header.last_offset() >= offset {
+                break header;
+            }
+            start += header.size_in_bytes() as u32;
+        };
+        let (first_offset, first_size) = (first.base_offset(), first.size_in_bytes());
+        if first.last_offset() >= upper_bound || (first_size > max_bytes && !at_least_one) {
+            return Ok(Some(Found {
+                bytes: Bytes::new(),
+                first_offset: offset,
+                range: (0, 0),
+                map: mapped.map.clone(),
+            }));
+        }
+        let limit = u64::from(start) + max_bytes.max(first_size) as u64;
+        let stop = if upper_bound >= end.offset && limit >= u64::from(end.size) {
+            end.size
+        } else {
+            self.stop_of_range(&mapped, start, limit.min(u64::from(end.size)) as u32, upper_bound, end)?
+        };
+        let bytes = mapped.data.slice(start as usize..stop as usize);
+        Ok(Some(Found { bytes, first_offset, range: (start, stop), map: mapped.map.clone() }))
+    }
+
+    /// End of the last whole batch that ends at or below `limit` and lies below `upper_bound`.
+    fn stop_of_range(
+        &self,
+        mapped: &Mapped,
+        start: u32,
+        limit: u32,
+        upper_bound: i64,
+        end: End,
+    ) -> Result<u32, StorageError> {
+        let (_, mut stop) = self.lookup(|i| i.floor_by_position(limit), |bytes| floor_by_position_in(bytes, limit))?;
+        if upper_bound < end.offset {
+            let last = (upper_bound - 1 - self.base).max(0) as u32;
+            let (_, below) = self.lookup(|i| i.floor_by_offset(last), |bytes| floor_by_offset_in(bytes, last))?;
+            stop = stop.min(below);
+        }
+        stop = stop.max(start);
+        while stop < limit {
+            let header = self.header_at(mapped, stop, end)?;
+            let next = u64::from(stop) + header.size_in_bytes() as u64;
+            if next > u64::from(limit) || header.last_offset() >= upper_bound {
+                break;
+            }
+            stop = next as u32;
+        }
+        Ok(stop)
+    }
+
+    fn header_at<'a>(&self, mapped: &'a Mapped, position: u32, end: End) -> Result<Header<'a>, StorageError> {
+        let bytes = &mapped.data[position as usize..end.size as usize];
+        let header = Header::parse(bytes).map_err(|e| self.corrupt(u64::from(position), &e.to_string()))?;
+        if header.size_in_bytes() > bytes.len() {
+            return Err(self.corrupt(u64::from(position), "a batch reaches beyond the end of the segment"));
+        }
+        Ok(header)
+    }
+
+    pub(crate) fn corrupt(&self, position: u64, reason: &str) -> StorageError {
+        StorageError::Corrupt { path: Arc::from(self.path("log")), position, reason: Arc::from(reason) }
+    }
+
+    /// Whether the pages where `offset` is, and `max_bytes` further on, are probably not in memory.
+    pub(crate) fn is_cold(&self, offset: i64, max_bytes: usize) -> bool {
+        let end = self.end();
+        let target = (offset - self.base).max(0) as u32;
+        let memory = self.index.load();
+        // A sealed segment's index is not asked: it may be cold itself. Offsets are taken as evenly spread.
+        let start = match &*memory {
+            Some(index) => u64::from(index.floor_by_offset(target).position),
+            None => u64::from(end.size) * u64::from(target) / ((end.offset - self.base).max(1) as u64),
+        };
+        if memory.is_some() && u64::from(end.size) - start.min(u64::from(end.size)) <= HOT_TAIL {
+            return false;
+        }
+        let Ok(file) = self.open_read() else { return false };
+        let last = (start + max_bytes as u64).min(u64::from(end.size).saturating_sub(1));
+        [start, start + (last.saturating_sub(start)) / 2, last].iter().any(|&p| !file.is_cached(p))
+    }
+
+    /// Position and header facts by offset index, for walks with `pread`: where to start for `offset`.
+    pub(crate) fn walk_start(&self, offset: i64) -> Result<u32, StorageError> {
+        let target = (offset - self.base).max(0) as u32;
+        if let Some(index) = &*self.index.load() {
+            return Ok(index.floor_by_offset(target).position);
+        }
+        let bytes = self.disk.read_file(&self.path("index"))?.unwrap_or_default();
+        let position = floor_by_offset_in(&bytes, target).position;
+        Ok(if position < self.end().size { position } else { 0 })
+    }
+
+    /// Notes one appended batch in the indexes; the caller decides whether it is time for an entry.
+    pub(crate) fn note(&self, times: &mut TimeIndex, place: Place, max_timestamp: i64, add_entry: bool) {
+        times.observe(max_timestamp, place.relative_offset);
+        if add_entry {
+            if let Some(index) = &*self.index.load() {
+                index.push(place);
+            }
+            times.mark();
+        }
+    }
+
+    /// Runs `f` on the time index, loaded from its file if need be.
+    pub(crate) fn with_times<T>(&self, f: impl FnOnce(&mut TimeIndex) -> T) -> Result<T, StorageError> {
+        let mut times = self.times.lock();
+        if let Some(times) = &mut *times {
+            return Ok(f(times));
+        }
+        let bytes = self.disk.read_file(&self.path("timeindex"))?.unwrap_or_default();
+        let mut loaded = TimeIndex::decode(&bytes).unwrap_or_default();
+        // Not kept: lookups by time are rare, and the entries of all sealed segments would add up.
+        Ok(f(&mut loaded))
+    }
+
+    pub(crate) fn index_bytes(&self) -> usize {
+        self.index.load().as_ref().map_or(0, |index| index.len() * 8)
+    }
+
+    /// Runs `f` on the aborted transactions whose marker is in this segment.
+    pub(crate) fn with_txns<T>(&self, f: impl FnOnce(&mut Vec<AbortedTxn>) -> T) -> Result<T, StorageError> {
+        let mut txns = self.txns.lock();
+        if txns.is_none() {
+            let bytes = self.disk.read_file(&self.path("txnindex"))?.unwrap_or_default();
+            *txns = Some(decode_txns(&bytes).unwrap_or_default());
+        }
+        Ok(f(txns.get_or_insert_default()))
+    }
+
+    /// Writes the index files and gives back the blocks reserved beyond the end. Not synced yet.
+    pub(crate) fn write_indexes(&self) -> Result<(), StorageError> {
+        if let Some(index) = &*self.index.load() {
+            self.disk.write_file(&self.path("index"), &index.encode())?;
+            let times = self.with_times(|times| {
+                times.mark();
+                times.encode()
+            })?;
+            self.disk.write_file(&self.path("timeindex"), &times)?;
+            let txns = self.with_txns(|txns| encode_txns(txns))?;
+            if !txns.is_empty() {
+                self.disk.write_file(&self.path("txnindex"), &txns)?;
+            }
+        }
+        self.data_file()?.set_len(&self.disk, u64::from(self.end().size))
+    }
+
+    /// No more appends: indexes go to their files and leave memory.
+    pub(crate) fn seal(&self) -> Result<(), StorageError> {
+        self.write_indexes()?;
+        self.sealed.store(true, Ordering::Release);
+        self.mapped.clear(); // the next one is as long as the file, and has the index
+        self.index.store(None);
+        *self.times.lock() = None;
+        Ok(())
+    }
+
+    /// Syncs the index files.
+    pub(crate) fn sync_indexes(&self) -> Result<(), StorageError> {
+        self.disk.sync_path(&self.path("index"))?;
+        self.disk.sync_path(&self.path("timeindex"))?;
+        self.disk.sync_path(&self.path("txnindex"))
+    }
+
+    /// Removes all its files.
+    pub(crate) fn remove(&self) -> Result<(), StorageError> {
+        self.retire();
+        for suffix in ["log", "index", "timeindex", "txnindex", "snapshot"] {
+            self.disk.remove_file(&self.path(suffix))?;
+        }
+        Ok(())
+    }
+}
+
+/// What was appended last is in the page cache: no need to ask the kernel.
+const HOT_TAIL: u64 = 64 << 20;

@@ -1,0 +1,127 @@
+//! Walks the batches of a segment file with `pread`: for recovery, lookups by time, and finding the end. Trusts nothing
+//! that it reads.
+
+use jackdaw_protocol::records::{HEADER_LEN, Header, verify_stored};
+
+use crate::disk::DataFile;
+use crate::error::StorageError;
+
+/// Read at once while batches are small; a quarter MiB is where `pread` costs nothing any more.
+const CHUNK: usize = 256 * 1024;
+/// Read at once while batches are so large that only their headers are wanted.
+const SPARSE_CHUNK: usize = 4 * 1024;
+
+/// Why a walk ended before the end of the file.
+#[derive(Debug)]
+pub(crate) enum WalkError {
+    /// The bytes at `position` are no batch that may follow the one before.
+    Bad { position: u64, reason: String },
+    /// The disk failed.
+    Storage(StorageError),
+}
+
+impl From<StorageError> for WalkError {
+    fn from(error: StorageError) -> WalkError {
+        WalkError::Storage(error)
+    }
+}
+
+/// How much of a batch the caller wants to see.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Want {
+    /// The header only; the rest is skipped unread.
+    Header,
+    /// All of it.
+    Whole,
+    /// All of it, with the CRC checked.
+    Checked,
+}
+
+/// One batch: where it is, and as many of its bytes as were wanted.
+pub(crate) struct Step<'a> {
+    pub(crate) position: u64,
+    pub(crate) bytes: &'a [u8],
+    pub(crate) header: Header<'a>,
+}
+
+/// The walk. Offsets must rise; a batch must lie wholly below `end`.
+pub(crate) struct Walker<'a> {
+    file: &'a DataFile,
+    end: u64,
+    position: u64,
+    next_offset: i64,
+    buffer: Vec<u8>,
+    buffer_at: u64,
+    last_size: usize,
+}
+
+impl<'a> Walker<'a> {
+    /// Starts at `position`, where a batch of an offset not below `next_offset` is expected.
+    pub(crate) fn new(file: &'a DataFile, position: u64, end: u64, next_offset: i64) -> Walker<'a> {
+        Walker { file, end, position, next_offset, buffer: Vec::new(), buffer_at: 0, last_size: 0 }
+    }
+
+    /// Offset after the last batch.
+    pub(crate) fn next_offset(&self) -> i64 {
+        self.next_offset
+    }
+
+    /// The next batch; `None` at the end.
+    pub(crate) fn next(&mut self, want: impl Fn(&Header<'_>) -> Want) -> Result<Option<Step<'_>>, WalkError> {
+        if self.position >= self.end {
+            return Ok(None);
+        }
+        let position = self.position;
+        let bad = |reason: String| WalkError::Bad { position, reason };
+        let left = self.end - position;
+        if left < HEADER_LEN as u64 {
+            return Err(bad(format!("{left} bytes are less than a batch header")));
+        }
+        self.fill(HEADER_LEN, false)?;
+        let header = Header::parse(self.buffered(HEADER_LEN)).map_err(|e| bad(e.to_string()))?;
+        let (size, first, last) = (header.size_in_bytes(), header.base_offset(), header.last_offset());
+        if size as u64 > left {
+            return Err(bad(format!("a batch of {size} bytes has {left} bytes left to the end")));
+        }
+        if first < self.next_offset || last < first {
+            return Err(bad(format!("offsets {first}..={last} do not follow {}", self.next_offset - 1)));
+        }
+        let want = want(&header);
+        let shown = if want == Want::Header { HEADER_LEN } else { size };
+        self.fill(shown, want == Want::Header)?;
+        if want == Want::Checked {
+            verify_stored(self.buffered(size)).map_err(|e| bad(e.to_string()))?;
+        }
+        self.last_size = size;
+        self.next_offset = last + 1;
+        let at = (position - self.buffer_at) as usize;
+        self.position = position + size as u64;
+        let bytes = &self.buffer[at..at + shown];
+        let header = Header::parse(bytes).map_err(|e| bad(e.to_string()))?;
+        Ok(Some(Step { position, bytes, header }))
+    }
+
+    fn buffered(&self, len: usize) -> &[u8] {
+        let at = (self.position - self.buffer_at) as usize;
+        &self.buffer[at..at + len]
+    }
+
+    /// Makes `len` bytes at the position available. They are below `end`: nothing is reserved that the file has not.
+    fn fill(&mut self, len: usize, sparse: bool) -> Result<(), WalkError> {
+        let have = self.buffer_at..self.buffer_at + self.buffer.len() as u64;
+        if have.contains(&self.position) && self.position + len as u64 <= have.end {
+            return Ok(());
+        }
+        let chunk = if sparse || self.last_size > CHUNK / 4 { SPARSE_CHUNK } else { CHUNK };
+        let wanted = len.max(chunk).min((self.end - self.position) as usize);
+        self.buffer.resize(wanted, 0);
+        self.buffer_at = self.position;
+        let read = self.file.read_at(&mut self.buffer, self.position)?;
+        self.buffer.truncate(read);
+        if read < len {
+            let reason = format!("the file ends at byte {}", self.position + read as u64);
+            return Err(WalkError::Bad { position: self.position, reason });
+        }
+        Ok(())
+    }
+}
