@@ -3,6 +3,7 @@
 mod bench;
 mod client;
 mod output;
+mod produce;
 mod serve;
 mod topic;
 
@@ -23,6 +24,7 @@ struct Cli {
 enum Command {
     Serve(serve::ServeArgs),
     Topic(topic::TopicArgs),
+    Produce(produce::ProduceArgs),
     Bench(bench::BenchArgs),
 }
 
@@ -33,6 +35,7 @@ fn main() -> ExitCode {
             serve::run(args)
         }
         Command::Topic(args) => talk(topic::run(args)),
+        Command::Produce(args) => talk(produce::run(args)),
         Command::Bench(args) => match bench::run(&args) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {

@@ -5,22 +5,20 @@ use std::io::{self, IsTerminal, Write};
 
 use clap::{Args, Subcommand};
 use jackdaw_protocol::messages::{
-    CreatePartitionsRequest, CreateTopicsRequest, DeleteTopicsRequest, DescribeConfigsRequest,
-    IncrementalAlterConfigsRequest, ResponseError,
+    CreatePartitionsRequest, CreateTopicsRequest, DeleteTopicsRequest, IncrementalAlterConfigsRequest, ResponseError,
     create_partitions_request::CreatePartitionsTopic,
     create_topics_request::{CreatableTopic, CreatableTopicConfig},
     delete_topics_request::DeleteTopicState,
-    describe_configs_request::DescribeConfigsResource,
     incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig},
 };
 use serde::Serialize;
 
-use crate::client::{Client, ClientError, EARLIEST, LATEST, READ_UNCOMMITTED, Topic, code_name, text, topic_name};
+use crate::client::{
+    Client, ClientError, EARLIEST, LATEST, READ_UNCOMMITTED, RESOURCE_TOPIC, Topic, code_name, text, topic_name,
+};
 use crate::output::{self, CliError, ConnectArgs, OutputArgs};
 
 const TIMEOUT_MS: i32 = 30_000;
-/// Kafka's number for topics as config resources.
-const RESOURCE_TOPIC: i8 = 2;
 /// Kafka's number for a value set on the topic itself.
 const SOURCE_TOPIC: i8 = 1;
 const OP_SET: i8 = 0;
@@ -278,20 +276,9 @@ async fn offsets(client: &Client, topic: &Topic) -> (BTreeMap<i32, i64>, BTreeMa
 }
 
 async fn changed_configs(client: &Client, name: &str) -> Result<BTreeMap<String, Option<String>>, ClientError> {
-    let resource = DescribeConfigsResource::default()
-        .with_resource_type(RESOURCE_TOPIC)
-        .with_resource_name(text(name))
-        .with_configuration_keys(None);
-    let request = DescribeConfigsRequest::default().with_resources(vec![resource]);
-    let answer = client.any().await?.send(&request).await?;
-    let mut changed = BTreeMap::new();
-    for result in &answer.results {
-        ClientError::check(format!("configs of topic {name}"), result.error_code, result.error_message.as_deref())?;
-        for config in result.configs.iter().filter(|config| config.config_source == SOURCE_TOPIC) {
-            changed.insert(config.name.to_string(), config.value.as_ref().map(|value| value.to_string()));
-        }
-    }
-    Ok(changed)
+    let configs = client.topic_configs(name, None).await?;
+    let changed = configs.into_iter().filter(|config| config.config_source == SOURCE_TOPIC);
+    Ok(changed.map(|config| (config.name.to_string(), config.value.map(|value| value.to_string()))).collect())
 }
 
 fn print_described(topic: &DescribedTopic) -> Result<(), CliError> {

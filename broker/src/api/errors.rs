@@ -4,10 +4,12 @@ use std::borrow::Cow;
 
 use jackdaw_protocol::messages::ResponseError;
 use jackdaw_protocol::records::BatchError;
-use jackdaw_storage::{AppendError, ReadError, StorageError};
+use jackdaw_storage::{AppendError, DeleteRecordsError, ReadError, StorageError};
 
 use crate::group::GroupError;
 use crate::partition::NotDurable;
+use crate::topics::catalog::{AddPartitionsError, CreateTopicError};
+use crate::topics::{DeleteTopicError, FindError};
 
 /// A wire error, and where the API has room for it what the client should know.
 #[derive(Debug, Clone)]
@@ -82,6 +84,70 @@ pub fn not_durable(error: &NotDurable) -> Failure {
     match error {
         NotDurable::Storage(error) => storage(error),
         NotDurable::Stopping => Failure::from(ResponseError::NotLeaderOrFollower),
+    }
+}
+
+/// Why a partition cannot be had.
+pub fn find(error: FindError) -> ResponseError {
+    match error {
+        FindError::UnknownTopic | FindError::UnknownPartition => ResponseError::UnknownTopicOrPartition,
+        FindError::Offline => ResponseError::KafkaStorageError,
+    }
+}
+
+/// Compares the leader epoch that a client knows, -1 for none, with ours (KIP-320).
+pub fn check_leader_epoch(known: i32, ours: i32) -> Result<(), ResponseError> {
+    match known {
+        -1 => Ok(()),
+        known if known < ours => Err(ResponseError::FencedLeaderEpoch),
+        known if known > ours => Err(ResponseError::UnknownLeaderEpoch),
+        _ => Ok(()),
+    }
+}
+
+/// Why a topic was not created.
+pub fn create_topic(error: &CreateTopicError) -> Failure {
+    let code = match error {
+        CreateTopicError::InvalidName(_) | CreateTopicError::Collides { .. } => ResponseError::InvalidTopicException,
+        CreateTopicError::AlreadyExists { .. } => ResponseError::TopicAlreadyExists,
+        CreateTopicError::MetadataTopic | CreateTopicError::AssignmentAnd(_) => ResponseError::InvalidRequest,
+        CreateTopicError::NullConfigs { .. } | CreateTopicError::InvalidConfig(_) => ResponseError::InvalidConfig,
+        CreateTopicError::InvalidPartitions => ResponseError::InvalidPartitions,
+        CreateTopicError::ReplicationFactor(_) => ResponseError::InvalidReplicationFactor,
+        CreateTopicError::Assignment(_) => ResponseError::InvalidReplicaAssignment,
+        CreateTopicError::TooManyPartitions(_) => ResponseError::PolicyViolation,
+        CreateTopicError::Storage(_) => ResponseError::KafkaStorageError,
+    };
+    Failure::with(code, error.to_string())
+}
+
+/// Why partitions were not added.
+pub fn add_partitions(error: &AddPartitionsError) -> Failure {
+    let code = match error {
+        AddPartitionsError::UnknownTopic => ResponseError::UnknownTopicOrPartition,
+        AddPartitionsError::SameCount(_) | AddPartitionsError::NotAnIncrease { .. } => ResponseError::InvalidPartitions,
+        AddPartitionsError::ReplicationFactor(_) => ResponseError::InvalidReplicationFactor,
+        AddPartitionsError::Assignment(_) => ResponseError::InvalidReplicaAssignment,
+        AddPartitionsError::TooManyPartitions(_) => ResponseError::PolicyViolation,
+        AddPartitionsError::Storage(_) => ResponseError::KafkaStorageError,
+    };
+    Failure::with(code, error.to_string())
+}
+
+/// Why a topic was not deleted.
+pub fn delete_topic(error: &DeleteTopicError) -> Failure {
+    let code = match error {
+        DeleteTopicError::UnknownTopicId => ResponseError::UnknownTopicId,
+        DeleteTopicError::Storage(_) => ResponseError::KafkaStorageError,
+    };
+    Failure::with(code, error.to_string())
+}
+
+/// Why records were not deleted.
+pub fn delete_records(error: &DeleteRecordsError) -> Failure {
+    match error {
+        DeleteRecordsError::OutOfRange { .. } => Failure::with(ResponseError::OffsetOutOfRange, error.to_string()),
+        DeleteRecordsError::Storage(error) => storage(error),
     }
 }
 

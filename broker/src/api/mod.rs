@@ -11,10 +11,13 @@ use std::pin::Pin;
 use bytes::Bytes;
 use jackdaw_protocol::guard;
 use jackdaw_protocol::messages::{
-    AlterConfigsRequest, ApiVersionsRequest, DeleteGroupsRequest, DescribeConfigsRequest, DescribeGroupsRequest,
-    Encodable, FetchRequest, FindCoordinatorRequest, HeaderVersion, HeartbeatRequest, IncrementalAlterConfigsRequest,
-    JoinGroupRequest, LeaveGroupRequest, ListGroupsRequest, OffsetCommitRequest, OffsetDeleteRequest,
-    OffsetFetchRequest, ProduceRequest, Request, SyncGroupRequest,
+    AlterConfigsRequest, ApiVersionsRequest, CreatePartitionsRequest, CreateTopicsRequest, DeleteGroupsRequest,
+    DeleteRecordsRequest, DeleteTopicsRequest, DescribeClusterRequest, DescribeConfigsRequest, DescribeGroupsRequest,
+    DescribeLogDirsRequest, DescribeProducersRequest, DescribeTopicPartitionsRequest, Encodable, FetchRequest,
+    FindCoordinatorRequest, HeaderVersion, HeartbeatRequest, IncrementalAlterConfigsRequest, InitProducerIdRequest,
+    JoinGroupRequest, LeaveGroupRequest, ListGroupsRequest, ListOffsetsRequest, ListPartitionReassignmentsRequest,
+    MetadataRequest, OffsetCommitRequest, OffsetDeleteRequest, OffsetFetchRequest, OffsetForLeaderEpochRequest,
+    ProduceRequest, Request, SyncGroupRequest,
 };
 
 pub use context::{ConnectionInfo, Context};
@@ -23,22 +26,36 @@ use crate::net::Outgoing;
 
 mod alter_configs;
 pub mod api_versions;
+mod create_partitions;
+mod create_topics;
 mod delete_groups;
+mod delete_records;
+mod delete_topics;
+mod describe_cluster;
 mod describe_configs;
 mod describe_groups;
+mod describe_log_dirs;
+mod describe_producers;
+mod describe_topic_partitions;
 mod fetch;
 mod find_coordinator;
 mod group_words;
 mod heartbeat;
 mod incremental_alter_configs;
+mod init_producer_id;
 mod join_group;
 mod leave_group;
 mod list_groups;
+mod list_offsets;
+mod list_partition_reassignments;
+mod metadata;
 mod offset_commit;
 mod offset_delete;
 mod offset_fetch;
+mod offset_for_leader_epoch;
 pub mod produce;
 mod sync_group;
+mod topology;
 
 /// What a handler answers.
 ///
@@ -147,6 +164,8 @@ const PRODUCE: Row = Row {
 pub static TABLE: &[Row] = &[
     PRODUCE,
     row::<FetchRequest>("Fetch"),
+    row::<ListOffsetsRequest>("ListOffsets"),
+    row::<MetadataRequest>("Metadata"),
     row::<OffsetCommitRequest>("OffsetCommit"),
     row::<OffsetFetchRequest>("OffsetFetch"),
     row::<FindCoordinatorRequest>("FindCoordinator"),
@@ -157,11 +176,22 @@ pub static TABLE: &[Row] = &[
     row::<DescribeGroupsRequest>("DescribeGroups"),
     row::<ListGroupsRequest>("ListGroups"),
     row::<ApiVersionsRequest>("ApiVersions"),
+    row::<CreateTopicsRequest>("CreateTopics"),
+    row::<DeleteTopicsRequest>("DeleteTopics"),
+    row::<DeleteRecordsRequest>("DeleteRecords"),
+    row::<InitProducerIdRequest>("InitProducerId"),
+    row::<OffsetForLeaderEpochRequest>("OffsetForLeaderEpoch"),
     row::<DescribeConfigsRequest>("DescribeConfigs"),
     row::<AlterConfigsRequest>("AlterConfigs"),
+    row::<DescribeLogDirsRequest>("DescribeLogDirs"),
+    row::<CreatePartitionsRequest>("CreatePartitions"),
     row::<DeleteGroupsRequest>("DeleteGroups"),
     row::<IncrementalAlterConfigsRequest>("IncrementalAlterConfigs"),
+    row::<ListPartitionReassignmentsRequest>("ListPartitionReassignments"),
     row::<OffsetDeleteRequest>("OffsetDelete"),
+    row::<DescribeClusterRequest>("DescribeCluster"),
+    row::<DescribeProducersRequest>("DescribeProducers"),
+    row::<DescribeTopicPartitionsRequest>("DescribeTopicPartitions"),
 ];
 
 /// The row of an API key.

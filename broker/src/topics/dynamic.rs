@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::hosting::FoundLogs;
 use super::image::{Configs, Image};
 use super::record::Record;
-use super::{AlterConfigsError, FoundLogs, Topics};
+use super::{AlterConfigsError, Topics};
 use crate::config::{Config, ConfigErrors};
 
 /// Why settings of a broker were not changed.

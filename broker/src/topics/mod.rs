@@ -2,11 +2,12 @@
 //!
 //! Reading order: `record` (the changes that can happen), `image` (what they add up to), `names` (which names a topic
 //! may have), `catalog` (commands in, records or errors out), `store` (the log of records), `registry` (what is open
-//! here), and this file, which ties them: a command becomes records, the records become durable, are applied, and then
+//! here), `hosting` (how it is opened), `dynamic` (settings of brokers and groups), and this file, which ties them: a command becomes records, the records become durable, are applied, and then
 //! logs are made or deleted until they match. The quorum will take the place of the second step.
 
 pub mod catalog;
 mod dynamic;
+mod hosting;
 pub mod image;
 pub mod names;
 pub mod record;
@@ -18,7 +19,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use jackdaw_storage::{Log, StorageError};
+use jackdaw_storage::StorageError;
 use parking_lot::Mutex;
 use uuid::Uuid;
 
@@ -30,9 +31,9 @@ use catalog::{
     AddPartitions, AddPartitionsError, Catalog, CheckConfigs, CreateTopic, CreateTopicError, PRODUCER_ID_BLOCK, Rules,
 };
 pub use dynamic::AlterBrokerConfigsError;
+use hosting::{FoundLogs, Opener};
 use image::{Configs, Image, TopicImage};
 use record::Record;
-use registry::Hosted;
 pub use registry::{FindError, Registry, Topic};
 use store::Store;
 pub use store::StoreError;
@@ -213,6 +214,19 @@ impl Topics {
         }
     }
 
+    /// Creates topics that clients mentioned, with the broker's defaults; one that has come to be meanwhile is fine.
+    pub fn auto_create(&self, topics: &[String]) -> Vec<Result<Arc<Topic>, CreateTopicError>> {
+        let commands: Vec<_> = topics.iter().map(|name| CreateTopic::with_defaults(name)).collect();
+        let results = self.create(&commands, false);
+        let registry = self.registry.load();
+        let topic = |(result, name): (Result<_, CreateTopicError>, &String)| match (result, registry.topic(name)) {
+            (Ok(_) | Err(CreateTopicError::AlreadyExists { .. }), Some(topic)) => Ok(topic.clone()),
+            (Ok(_), None) => Err(CreateTopicError::Storage(format!("topic {name} was deleted at once"))),
+            (Err(error), _) => Err(error),
+        };
+        results.into_iter().zip(topics).map(topic).collect()
+    }
+
     /// Adds partitions; results are in the order of `commands`. Waits for the disk.
     pub fn add_partitions(
         &self,
@@ -344,7 +358,8 @@ impl Topics {
                 false => Arc::new(TopicConfig::resolve(&topic.configs, &config)),
             };
             let before = registry.topic_by_id(id).cloned();
-            let mut opener = Opener { topics: self, topic, config: &config, found, load: &mut load };
+            let (node_id, dirs) = (self.node_id, &self.dirs[..]);
+            let mut opener = Opener { node_id, dirs, topic, config: &config, found, load: &mut load };
             let hosted = (0..topic.partitions.len()).map(|index| {
                 let open = before.as_ref().and_then(|before| before.hosted.get(index)?.clone());
                 opener.host(index, open).unwrap_or_else(|error| {
@@ -377,87 +392,6 @@ impl Topics {
                 tracing::error!(%topic, partition, %error, "cannot delete the log of a deleted topic");
             }
             hosted.partition.wake_fetches();
-        }
-    }
-}
-
-/// Opens the partitions of one topic.
-struct Opener<'a> {
-    topics: &'a Topics,
-    topic: &'a TopicImage,
-    config: &'a Arc<TopicConfig>,
-    found: &'a mut FoundLogs,
-    load: &'a mut [usize],
-}
-
-impl Opener<'_> {
-    /// Keeps an open partition, takes its log among those found, or makes one. None if it is another broker's.
-    fn host(&mut self, index: usize, open: Option<Hosted>) -> Result<Option<Hosted>, StorageError> {
-        let partition = &self.topic.partitions[index];
-        if !partition.replicas.contains(&self.topics.node_id) {
-            return Ok(None);
-        }
-        if let Some(open) = open {
-            open.partition.set_config(self.config.clone());
-            open.partition.set_leader_epoch(partition.leader_epoch);
-            return Ok(Some(open));
-        }
-        let index = index as i32;
-        let (dir, log) = match self.found.take(self.topic, index) {
-            Some((dir, log)) => {
-                log.update_config(self.config.log());
-                (dir, log)
-            }
-            None => self.create(index)?,
-        };
-        self.load[dir] += 1;
-        let flusher = self.topics.dirs[dir].clone();
-        let open = Partition::new(self.topic.name.clone(), self.topic.id, index, log, self.config.clone(), flusher);
-        open.set_leader_epoch(partition.leader_epoch);
-        Ok(Some(Hosted { partition: open, dir }))
-    }
-
-    /// In the directory with the fewest partitions among those online.
-    fn create(&self, index: i32) -> Result<(usize, Arc<Log>), StorageError> {
-        let online = (0..self.load.len()).filter(|&dir| self.topics.dirs[dir].dir().is_online());
-        let dir = online.min_by_key(|&dir| self.load[dir]).unwrap_or(0);
-        let dirs = &self.topics.dirs;
-        let log = dirs[dir].dir().create(&self.topic.name, self.topic.id, index, self.config.log())?;
-        Ok((dir, log))
-    }
-}
-
-/// Logs that were on disk at start and that no partition has taken yet, with the directory of each.
-#[derive(Default)]
-struct FoundLogs {
-    logs: HashMap<(String, i32), Vec<(usize, Arc<Log>)>>,
-}
-
-impl FoundLogs {
-    fn scan(dirs: &[Arc<Flusher>]) -> FoundLogs {
-        let mut logs: HashMap<_, Vec<_>> = HashMap::new();
-        for (dir, flusher) in dirs.iter().enumerate() {
-            for log in flusher.dir().logs() {
-                if !(dir == 0 && store::is_metadata(&log)) {
-                    logs.entry((log.topic().to_owned(), log.partition())).or_default().push((dir, log));
-                }
-            }
-        }
-        FoundLogs { logs }
-    }
-
-    /// A log without an id is from before ids and is known by its name.
-    fn take(&mut self, topic: &TopicImage, partition: i32) -> Option<(usize, Arc<Log>)> {
-        let logs = self.logs.get_mut(&(topic.name.to_string(), partition))?;
-        let at = logs.iter().position(|(_, log)| log.topic_id() == topic.id || log.topic_id().is_nil())?;
-        Some(logs.swap_remove(at))
-    }
-
-    fn set_strays_aside(self, dirs: &[Arc<Flusher>]) {
-        for (dir, log) in self.logs.into_values().flatten() {
-            let (topic, partition, id) = (log.topic(), log.partition(), log.topic_id());
-            let path = dirs[dir].dir().path().display();
-            tracing::warn!(topic, partition, %id, dir = %path, "a partition on disk belongs to no topic");
         }
     }
 }

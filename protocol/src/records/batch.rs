@@ -36,6 +36,9 @@ pub(super) const MAGIC_AT: usize = 16;
 pub(super) const CRC_AT: usize = 17;
 pub(super) const ATTRIBUTES_AT: usize = 21;
 const MAX_TIMESTAMP_AT: usize = 35;
+const PRODUCER_ID_AT: usize = 43;
+const PRODUCER_EPOCH_AT: usize = 51;
+const BASE_SEQUENCE_AT: usize = 53;
 /// The smallest length field: a header without records.
 const MIN_BATCH_LENGTH: i32 = (HEADER_LEN - LENGTH_END) as i32;
 
@@ -202,21 +205,21 @@ impl<'a> Header<'a> {
     #[inline]
     #[must_use]
     pub fn producer_id(&self) -> i64 {
-        i64::from_be_bytes(self.field(43))
+        i64::from_be_bytes(self.field(PRODUCER_ID_AT))
     }
 
     /// Producer epoch, -1 if the producer is not idempotent.
     #[inline]
     #[must_use]
     pub fn producer_epoch(&self) -> i16 {
-        i16::from_be_bytes(self.field(51))
+        i16::from_be_bytes(self.field(PRODUCER_EPOCH_AT))
     }
 
     /// Sequence number of the first record, -1 if there is none (no idempotence, or a control batch).
     #[inline]
     #[must_use]
     pub fn base_sequence(&self) -> i32 {
-        i32::from_be_bytes(self.field(53))
+        i32::from_be_bytes(self.field(BASE_SEQUENCE_AT))
     }
 
     /// Number of records.
@@ -437,6 +440,21 @@ pub fn stamp_log_append_time(batch: &Batch, timestamp_ms: i64) -> [u8; HEADER_LE
     let attributes = batch.header().attributes() | LOG_APPEND_TIME;
     header[ATTRIBUTES_AT..ATTRIBUTES_AT + 2].copy_from_slice(&attributes.to_be_bytes());
     header[MAX_TIMESTAMP_AT..MAX_TIMESTAMP_AT + 8].copy_from_slice(&timestamp_ms.to_be_bytes());
+    with_crc(header, batch)
+}
+
+/// The header of `batch` under another producer id, epoch and base sequence, with a new CRC: for a producer that goes
+/// on under a new identity after it lost a batch.
+#[must_use]
+pub fn stamp_producer(batch: &Batch, id: i64, epoch: i16, base_sequence: i32) -> [u8; HEADER_LEN] {
+    let mut header = *batch.header().bytes();
+    header[PRODUCER_ID_AT..PRODUCER_ID_AT + 8].copy_from_slice(&id.to_be_bytes());
+    header[PRODUCER_EPOCH_AT..PRODUCER_EPOCH_AT + 2].copy_from_slice(&epoch.to_be_bytes());
+    header[BASE_SEQUENCE_AT..BASE_SEQUENCE_AT + 4].copy_from_slice(&base_sequence.to_be_bytes());
+    with_crc(header, batch)
+}
+
+fn with_crc(mut header: [u8; HEADER_LEN], batch: &Batch) -> [u8; HEADER_LEN] {
     let crc = crc32c_of_parts(&[&header[ATTRIBUTES_AT..], &batch.bytes()[HEADER_LEN..]]);
     header[CRC_AT..ATTRIBUTES_AT].copy_from_slice(&crc.to_be_bytes());
     header

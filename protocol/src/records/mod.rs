@@ -13,7 +13,7 @@ mod varint;
 
 pub use batch::{
     Batch, BatchError, Batches, HEADER_LEN, Header, LENGTH_END, PATCHED_LEN, patched_head, stamp_log_append_time,
-    verify_produced, verify_stored,
+    stamp_producer, verify_produced, verify_stored,
 };
 pub use builder::BatchBuilder;
 pub use compression::{Codec, CompressionError};

@@ -259,6 +259,17 @@ fn log_append_time_replaces_the_time_of_every_record() {
 }
 
 #[test]
+fn a_batch_can_change_its_producer() {
+    let batch = Batch::check(sample(Codec::Gzip)).unwrap();
+    let mut bytes = stamp_producer(&batch, 1 << 40, 7, 1000).to_vec();
+    bytes.extend_from_slice(&batch.body());
+    let stamped = Batch::check(bytes.into()).unwrap();
+    let header = stamped.header();
+    assert_eq!((header.producer_id(), header.producer_epoch(), header.base_sequence()), (1 << 40, 7, 1000));
+    assert_eq!((header.record_count(), stamped.body()), (10, batch.body()));
+}
+
+#[test]
 fn consecutive_batches_are_split_and_a_torn_tail_is_left() {
     let one = sample(Codec::Zstd);
     let mut bytes = one.to_vec();

@@ -7,9 +7,11 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
+use jackdaw_protocol::messages::describe_configs_request::DescribeConfigsResource;
+use jackdaw_protocol::messages::describe_configs_response::DescribeConfigsResourceResult;
 use jackdaw_protocol::messages::{
-    FindCoordinatorRequest, GroupId, ListOffsetsRequest, MetadataRequest, MetadataResponse, ResponseError, StrBytes,
-    TopicName, list_offsets_request, metadata_request, metadata_response,
+    DescribeConfigsRequest, FindCoordinatorRequest, GroupId, ListOffsetsRequest, MetadataRequest, MetadataResponse,
+    ResponseError, StrBytes, TopicName, list_offsets_request, metadata_request, metadata_response,
 };
 use tokio::sync::Mutex;
 use tokio::time::Instant;
@@ -28,6 +30,9 @@ const CREATION: Duration = Duration::from_secs(5);
 pub(crate) const LATEST: i64 = -1;
 pub(crate) const EARLIEST: i64 = -2;
 
+/// Kafka's number for topics as config resources.
+pub(crate) const RESOURCE_TOPIC: i8 = 2;
+
 /// What a consumer may see of transactions.
 pub(crate) const READ_UNCOMMITTED: i8 = 0;
 pub(crate) const READ_COMMITTED: i8 = 1;
@@ -44,6 +49,7 @@ struct State {
     addresses: HashMap<i32, String>,
     controller: i32,
     by_node: HashMap<i32, Arc<Connection>>,
+    topics: HashMap<String, Arc<Topic>>,
 }
 
 /// A topic as metadata show it.
@@ -205,6 +211,49 @@ impl Client {
                 Some(_) | None => tokio::time::sleep(RETRY_BACKOFF).await,
             }
         }
+    }
+
+    /// The leader of a partition, from memory where it is known.
+    pub(crate) async fn leader(&self, name: &str, partition: i32) -> Result<i32, ClientError> {
+        let known = self.state.lock().await.topics.get(name).cloned();
+        let topic = match known {
+            Some(topic) => topic,
+            None => {
+                let topic = Arc::new(self.topic(name).await?);
+                self.state.lock().await.topics.insert(name.to_owned(), Arc::clone(&topic));
+                topic
+            }
+        };
+        let leader = topic.leader(partition);
+        if leader.is_err() {
+            self.forget_leader(name).await;
+        }
+        leader
+    }
+
+    /// Leaders have moved: [`Client::leader`] asks again.
+    pub(crate) async fn forget_leader(&self, name: &str) {
+        self.state.lock().await.topics.remove(name);
+    }
+
+    /// The settings of a topic, all or those with `keys`.
+    pub(crate) async fn topic_configs(
+        &self,
+        name: &str,
+        keys: Option<&[&str]>,
+    ) -> Result<Vec<DescribeConfigsResourceResult>, ClientError> {
+        let resource = DescribeConfigsResource::default()
+            .with_resource_type(RESOURCE_TOPIC)
+            .with_resource_name(text(name))
+            .with_configuration_keys(keys.map(|keys| keys.iter().map(|key| text(key)).collect()));
+        let request = DescribeConfigsRequest::default().with_resources(vec![resource]);
+        let answer = self.any().await?.send(&request).await?;
+        let mut configs = Vec::new();
+        for result in answer.results {
+            ClientError::check(format!("configs of topic {name}"), result.error_code, result.error_message.as_deref())?;
+            configs.extend(result.configs);
+        }
+        Ok(configs)
     }
 
     /// The coordinator of a group.

@@ -1,0 +1,124 @@
+//! DescribeTopicPartitions, 0: topics and partitions page by page, sorted by name (KIP-966).
+//!
+//! No topics means all. A page holds at most `response_partition_limit` partitions, and never more than
+//! `max.request.partition.size.limit`; where it ends, the cursor names the first partition that is missing.
+
+use std::collections::BTreeSet;
+
+use jackdaw_protocol::messages::describe_topic_partitions_request::Cursor as Start;
+use jackdaw_protocol::messages::describe_topic_partitions_response::{
+    Cursor, DescribeTopicPartitionsResponsePartition, DescribeTopicPartitionsResponseTopic,
+};
+use jackdaw_protocol::messages::{
+    DescribeTopicPartitionsRequest, DescribeTopicPartitionsResponse, ResponseError, StrBytes, TopicName,
+};
+
+use super::topology::{self, TOPIC_OPERATIONS};
+use super::{Context, Handler, Reply};
+use crate::topics::names;
+use crate::topics::{Registry, Topic};
+
+impl Handler for DescribeTopicPartitionsRequest {
+    fn handle(self, ctx: &Context<'_>) -> Reply<DescribeTopicPartitionsResponse> {
+        let registry = ctx.broker.topics.registry();
+        let largest = ctx.broker.config().max_request_partition_size_limit;
+        Reply::Now(page(&self, &registry, largest))
+    }
+}
+
+fn page(
+    request: &DescribeTopicPartitionsRequest,
+    registry: &Registry,
+    largest: usize,
+) -> DescribeTopicPartitionsResponse {
+    let from = request.cursor.as_ref().map_or("", |cursor| cursor.topic_name.as_str());
+    let all = request.topics.is_empty();
+    let wanted: BTreeSet<&str> = if all {
+        registry.image.topics_from(from).map(|topic| &*topic.name).collect()
+    } else {
+        request.topics.iter().map(|topic| topic.name.as_str()).filter(|name| *name >= from).collect()
+    };
+    if let Some(cursor) = &request.cursor
+        && (cursor.partition_index < 0 || !all && !wanted.contains(from))
+    {
+        return refused(request);
+    }
+    let mut left = usize::try_from(request.response_partition_limit).unwrap_or(0).min(largest).max(1);
+    let mut response = DescribeTopicPartitionsResponse::default();
+    for name in wanted {
+        if left == 0 {
+            response.next_cursor = Some(cursor(name, 0));
+            break;
+        }
+        let Some(topic) = registry.topic(name) else {
+            if !all {
+                response.topics.push(missing(name));
+            }
+            continue;
+        };
+        let first = match &request.cursor {
+            Some(Start { topic_name, partition_index, .. }) if topic_name.as_str() == name => *partition_index as usize,
+            _ => 0,
+        };
+        let count = topic.image.partitions.len();
+        let end = first.saturating_add(left).min(count);
+        left -= end.saturating_sub(first);
+        response.topics.push(described(topic, first, end));
+        if end < count {
+            response.next_cursor = Some(cursor(name, end as i32));
+            break;
+        }
+    }
+    response
+}
+
+fn described(topic: &Topic, first: usize, end: usize) -> DescribeTopicPartitionsResponseTopic {
+    let partitions = topic.image.partitions.iter().enumerate().take(end).skip(first);
+    let partition = |(index, image)| {
+        let view = topology::view(topic, index, image);
+        // Unlike Metadata, Kafka reports no error here for a partition without a leader.
+        DescribeTopicPartitionsResponsePartition::default()
+            .with_partition_index(index as i32)
+            .with_leader_id(view.leader)
+            .with_leader_epoch(view.leader_epoch)
+            .with_replica_nodes(view.replicas)
+            .with_isr_nodes(view.isr)
+            .with_eligible_leader_replicas(Some(Vec::new()))
+            .with_last_known_elr(Some(Vec::new()))
+            .with_offline_replicas(view.offline)
+    };
+    DescribeTopicPartitionsResponseTopic::default()
+        .with_name(Some(topology::topic_name(topic.name())))
+        .with_topic_id(topic.id())
+        .with_is_internal(names::is_internal(topic.name()))
+        .with_partitions(partitions.map(partition).collect())
+        .with_topic_authorized_operations(TOPIC_OPERATIONS)
+}
+
+fn missing(name: &str) -> DescribeTopicPartitionsResponseTopic {
+    let error = match names::check(name) {
+        Ok(()) => ResponseError::UnknownTopicOrPartition,
+        Err(_) => ResponseError::InvalidTopicException,
+    };
+    DescribeTopicPartitionsResponseTopic::default()
+        .with_error_code(error.code())
+        .with_name(Some(TopicName(StrBytes::from_string(name.to_owned()))))
+        .with_is_internal(names::is_internal(name))
+        .with_topic_authorized_operations(TOPIC_OPERATIONS)
+}
+
+/// A cursor that points nowhere: the response has no error of its own, so each topic gets it.
+fn refused(request: &DescribeTopicPartitionsRequest) -> DescribeTopicPartitionsResponse {
+    let failed = |name: &TopicName| {
+        DescribeTopicPartitionsResponseTopic::default()
+            .with_error_code(ResponseError::InvalidRequest.code())
+            .with_name(Some(name.clone()))
+    };
+    DescribeTopicPartitionsResponse::default()
+        .with_topics(request.topics.iter().map(|topic| failed(&topic.name)).collect())
+}
+
+fn cursor(topic: &str, partition: i32) -> Cursor {
+    let topic = TopicName(StrBytes::from_string(topic.to_owned()));
+    Cursor::default().with_topic_name(topic).with_partition_index(partition)
+}
