@@ -78,3 +78,7 @@ pub(super) fn apply_batch(shard: &mut Shard, batch: &Batch) -> Result<(), String
     }
     Ok(())
 }
+
+#[cfg(test)]
+#[path = "load_tests.rs"]
+mod tests;

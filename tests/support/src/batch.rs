@@ -124,7 +124,11 @@ pub fn read(mut batches: Bytes) -> Vec<Record> {
         let length = usize::try_from((&batches[at::LENGTH..]).get_i32()).unwrap();
         let batch = batches.split_to(at::LEADER_EPOCH + length);
         assert_eq!(batch[at::MAGIC], 2);
-        assert_eq!((&batch[at::CRC..]).get_u32(), crc32c(&batch[at::ATTRIBUTES..]), "the checksum of a batch that came back");
+        assert_eq!(
+            (&batch[at::CRC..]).get_u32(),
+            crc32c(&batch[at::ATTRIBUTES..]),
+            "the checksum of a batch that came back"
+        );
         assert_eq!((&batch[at::ATTRIBUTES..]).get_i16() & 7, 0, "an uncompressed batch");
         let base_offset = (&batch[at::BASE_OFFSET..]).get_i64();
         let base_timestamp = (&batch[at::BASE_TIMESTAMP..]).get_i64();

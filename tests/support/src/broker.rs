@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -97,8 +97,12 @@ impl Options {
     pub fn refused(self) -> Output {
         let scratch = TempDir::new().unwrap();
         let directory = self.data_dir.clone().unwrap_or_else(|| scratch.path().join("data"));
-        let mut child =
-            self.command(&directory).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the broker can be run");
+        let mut child = self
+            .command(&directory)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the broker can be run");
         let deadline = Instant::now() + PATIENCE;
         while child.try_wait().unwrap().is_none() {
             if Instant::now() > deadline {
@@ -164,6 +168,17 @@ impl Broker {
 
     pub fn data_dir(&self) -> &Path {
         &self.data_dir
+    }
+
+    /// The broker that the tests of one program share, if each names its own topics and groups. It stops with the last client.
+    pub fn shared() -> Arc<Broker> {
+        static SHARED: Mutex<Weak<Broker>> = Mutex::new(Weak::new());
+        let mut shared = SHARED.lock().unwrap();
+        shared.upgrade().unwrap_or_else(|| {
+            let broker = Arc::new(Broker::start());
+            *shared = Arc::downgrade(&broker);
+            broker
+        })
     }
 
     /// A new connection.

@@ -2,14 +2,15 @@
 
 use bytes::Bytes;
 use kafka_protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
+use kafka_protocol::messages::delete_topics_request::DeleteTopicState;
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use kafka_protocol::messages::produce_response::PartitionProduceResponse;
 use kafka_protocol::messages::{
-    BrokerId, CreateTopicsRequest, FetchRequest, FetchResponse, InitProducerIdRequest, ListOffsetsRequest, MetadataRequest,
-    ProduceRequest, TopicName,
+    BrokerId, CreateTopicsRequest, DeleteTopicsRequest, FetchRequest, FetchResponse, FindCoordinatorRequest, GroupId,
+    InitProducerIdRequest, ListOffsetsRequest, MetadataRequest, OffsetFetchRequest, ProduceRequest, TopicName,
 };
 use kafka_protocol::protocol::StrBytes;
 
@@ -49,6 +50,24 @@ pub fn create_topic_with(client: &mut Client, name: &str, partitions: i32, confi
     let response = client.call(7, &create_request(name, partitions, configs));
     let made = &response.topics[0];
     assert_eq!(made.error_code, 0, "cannot create {name}: {:?}", made.error_message);
+    for partition in 0..partitions.max(1) {
+        // Apache Kafka, with which these tests are compared, answers before it leads the new partitions.
+        while matches!(list_offset_answer(client, name, partition, -1).0, 3 | 6) {}
+    }
+}
+
+pub fn delete_topic(client: &mut Client, name: &str) {
+    let wanted = DeleteTopicState::default().with_name(Some(topic(name)));
+    let request = DeleteTopicsRequest::default().with_topics(vec![wanted]).with_timeout_ms(30_000);
+    assert_eq!(client.call(6, &request).responses[0].error_code, 0, "cannot delete {name}");
+}
+
+/// Waits until the coordinator of a group answers: the first question about any group makes the internal topic.
+pub fn coordinator(client: &mut Client, group: &str) {
+    let find = FindCoordinatorRequest::default().with_key(text(group));
+    while client.call(3, &find).error_code == 15 {}
+    let fetch = OffsetFetchRequest::default().with_group_id(GroupId(text(group))).with_topics(None);
+    while matches!(client.call(5, &fetch).error_code, 14 | 16) {}
 }
 
 pub fn topic_id(client: &mut Client, name: &str) -> kafka_protocol::messages::metadata_response::MetadataResponseTopic {
@@ -82,7 +101,8 @@ pub fn fetch_partition(partition: i32, offset: i64) -> FetchPartition {
 
 /// Of one partition, outside of any session.
 pub fn fetch_request(name: &str, partition: i32, offset: i64, max_wait_ms: i32, min_bytes: i32) -> FetchRequest {
-    let wanted = FetchTopic::default().with_topic(topic(name)).with_partitions(vec![fetch_partition(partition, offset)]);
+    let wanted =
+        FetchTopic::default().with_topic(topic(name)).with_partitions(vec![fetch_partition(partition, offset)]);
     FetchRequest::default()
         .with_replica_id(BrokerId(-1))
         .with_max_wait_ms(max_wait_ms)
@@ -120,13 +140,18 @@ pub fn read_all(client: &mut Client, name: &str, partition: i32) -> Vec<Record> 
 
 /// By time, or one of the special times: -1 latest, -2 earliest, -3 of the largest timestamp.
 pub fn list_offset(client: &mut Client, name: &str, partition: i32, time: i64) -> i64 {
+    let (error_code, offset) = list_offset_answer(client, name, partition, time);
+    assert_eq!(error_code, 0, "cannot list offsets of {name}-{partition}");
+    offset
+}
+
+fn list_offset_answer(client: &mut Client, name: &str, partition: i32, time: i64) -> (i16, i64) {
     let wanted = ListOffsetsPartition::default().with_partition_index(partition).with_timestamp(time);
     let wanted = ListOffsetsTopic::default().with_name(topic(name)).with_partitions(vec![wanted]);
     let request = ListOffsetsRequest::default().with_replica_id(BrokerId(-1)).with_topics(vec![wanted]);
     let response = client.call(7, &request);
     let answer = &response.topics[0].partitions[0];
-    assert_eq!(answer.error_code, 0, "cannot list offsets of {name}-{partition}");
-    answer.offset
+    (answer.error_code, answer.offset)
 }
 
 /// The id and epoch of a new idempotent producer.

@@ -2,13 +2,14 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use kafka_protocol::messages::{RequestHeader, ResponseHeader};
 use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, Request, StrBytes};
 
-use crate::broker::PATIENCE;
+use crate::broker::{Broker, PATIENCE};
 
 /// Shorter than any wait in the broker that a test asks for, longer than any answer takes.
 const SILENCE: Duration = Duration::from_millis(300);
@@ -16,6 +17,7 @@ const SILENCE: Duration = Duration::from_millis(300);
 pub struct Client {
     stream: TcpStream,
     next_correlation_id: i32,
+    shared: Option<Arc<Broker>>,
 }
 
 /// What came of a connection on which nothing was answered.
@@ -31,7 +33,13 @@ impl Client {
         stream.set_nodelay(true).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_write_timeout(Some(PATIENCE)).unwrap();
-        Client { stream, next_correlation_id: 1 }
+        Client { stream, next_correlation_id: 1, shared: None }
+    }
+
+    /// A connection to the shared broker, which runs as long as the connection is kept.
+    pub fn of_shared_broker() -> Client {
+        let broker = Broker::shared();
+        Client { shared: Some(broker.clone()), ..broker.client() }
     }
 
     /// Bytes as they are.
@@ -88,7 +96,8 @@ impl Client {
     /// The same; none if the broker is gone.
     pub fn try_recv<R: Request>(&mut self, version: i16, correlation_id: i32) -> Option<R::Response> {
         let mut frame = self.try_recv_frame()?;
-        let header = ResponseHeader::decode(&mut frame, R::Response::header_version(version)).expect("a response header");
+        let header =
+            ResponseHeader::decode(&mut frame, R::Response::header_version(version)).expect("a response header");
         assert_eq!(header.correlation_id, correlation_id, "answers come in the order of the requests");
         let response = R::Response::decode(&mut frame, version).expect("a response body");
         assert!(frame.is_empty(), "{} bytes lie behind the answer to key {} version {version}", frame.len(), R::KEY);
@@ -135,7 +144,8 @@ impl Client {
     /// A second handle of the same connection, for a thread that reads while this one writes.
     #[must_use]
     pub fn split(&self) -> Client {
-        Client { stream: self.stream.try_clone().unwrap(), next_correlation_id: self.next_correlation_id }
+        let stream = self.stream.try_clone().unwrap();
+        Client { stream, next_correlation_id: self.next_correlation_id, shared: self.shared.clone() }
     }
 
     /// Like [`Client::send`], to a broker that may die meanwhile.

@@ -1,6 +1,7 @@
 //! Every setting once, by area. A setting that is not in these tables does not exist.
 
 mod group;
+mod group_kinds;
 mod group_resource;
 mod log;
 mod own;
@@ -55,6 +56,7 @@ fn table(parts: &[&'static [Def]]) -> Table {
 static BROKER: LazyLock<Table> = LazyLock::new(|| {
     table(&[
         group::DEFS,
+        group_kinds::DEFS,
         log::DEFS,
         own::BROKER_DEFS,
         own::RUN_TIME_DEFS,

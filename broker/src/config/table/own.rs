@@ -17,7 +17,8 @@ pub(super) const TOPIC_DEFS: &[Def] = &[row(
     High,
     ClusterWide,
     "Jackdaw's own. false: acks=all is answered when the data is on disk (fdatasync) on every in-sync replica. \
-     true: when it is in their page caches, as Kafka does it; a power cut of all replicas at once may then lose acknowledged records.",
+     true: when it is in their page caches, as Kafka does it; a power cut of all replicas at once may then lose \
+     acknowledged records.",
 )];
 
 pub(super) const BROKER_DEFS: &[Def] = &[row(
@@ -39,8 +40,8 @@ pub(super) const RUN_TIME_DEFS: &[Def] = &[
         Check::Range(0, MAX_LONG),
         Medium,
         ClusterWide,
-        "Bytes per second that this broker may receive for the replicas named in follower.replication.throttled.replicas. \
-         Accepted so that tools work; a single node replicates nothing.",
+        "Bytes per second that this broker may receive for the replicas named in \
+         follower.replication.throttled.replicas. Accepted so that tools work; a single node replicates nothing.",
     )
     .internal(),
     row(
@@ -61,7 +62,7 @@ pub(super) const RUN_TIME_DEFS: &[Def] = &[
         Check::Range(0, MAX_LONG),
         Medium,
         ClusterWide,
-        "Bytes per second for moving replicas between folders. Accepted so that tools work; Jackdaw keeps all data in one folder.",
+        "Bytes per second for moving replicas between folders. Accepted so that tools work; replicas are not moved.",
     )
     .internal(),
 ];
