@@ -12,7 +12,7 @@ use crate::broker::Broker;
 use crate::limits;
 
 /// Runs until its task is dropped.
-pub async fn run(broker: Arc<Broker>) {
+pub(crate) async fn run(broker: Arc<Broker>) {
     let mut ticks = tokio::time::interval(limits::CONNECTION_CHECK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut checkpointed = broker.clock.monotonic();
@@ -43,6 +43,6 @@ async fn checkpoint(broker: &Arc<Broker>) {
 }
 
 /// Tells of a recovery that takes long.
-pub fn recovery_progress(progress: RecoveryProgress) {
+pub(crate) fn recovery_progress(progress: RecoveryProgress) {
     tracing::info!(?progress, "recovering");
 }

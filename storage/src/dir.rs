@@ -53,10 +53,13 @@ pub struct LogDir {
     _lock: DirLock,
 }
 
+/// By topic and partition.
+type Logs = BTreeMap<(Arc<str>, i32), Arc<Log>>;
+
 /// What logs need of their directory.
 pub(crate) struct Shared {
     disk: Arc<Disk>,
-    logs: Mutex<BTreeMap<(Arc<str>, i32), Arc<Log>>>,
+    logs: Mutex<Logs>,
     /// Recovery points as the file on the disk has them.
     checkpointed: Mutex<Offsets>,
 }
@@ -260,11 +263,11 @@ impl Shared {
         self.disk.remove_dir_all(&aside)
     }
 
-    /// Makes sure that the recovery point of `log` on the disk is not above `offset`.
-    pub(crate) fn lower_recovery_point(&self, log: &Log, offset: i64) -> Result<(), StorageError> {
+    /// Makes sure that the recovery point of `log` on the disk is not above `offset`, nor its start if that moved back.
+    pub(crate) fn lower_checkpoint(&self, log: &Log, offset: i64, start_moved: bool) -> Result<(), StorageError> {
         let key = (log.topic().to_owned(), log.partition());
         let is_above = self.checkpointed.lock().get(&key).is_some_and(|&on_disk| on_disk > offset);
-        if is_above { self.checkpoint() } else { Ok(()) }
+        if is_above || start_moved { self.checkpoint() } else { Ok(()) }
     }
 
     fn checkpoint(&self) -> Result<(), StorageError> {
@@ -272,7 +275,7 @@ impl Shared {
         self.write_checkpoints(&logs)
     }
 
-    fn write_checkpoints(&self, logs: &BTreeMap<(Arc<str>, i32), Arc<Log>>) -> Result<(), StorageError> {
+    fn write_checkpoints(&self, logs: &Logs) -> Result<(), StorageError> {
         let mut checkpointed = self.checkpointed.lock();
         let root = self.disk.root();
         let write = |name: &str, offset_of: &dyn Fn(&Log) -> Option<i64>| -> Result<Offsets, StorageError> {

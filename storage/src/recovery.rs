@@ -14,7 +14,7 @@ use bytes::Bytes;
 use jackdaw_protocol::records::Batch;
 use uuid::Uuid;
 
-use crate::checkpoint::{LEADER_EPOCHS, PARTITION_METADATA, decode_epochs, decode_partition_metadata};
+use crate::checkpoint::{LEADER_EPOCHS, PARTITION_METADATA, decode_epochs, decode_partition_metadata, encode_epochs};
 use crate::config::LogConfig;
 use crate::dir::Shared;
 use crate::disk::{DataFile, Disk};
@@ -105,9 +105,15 @@ pub(crate) fn load(request: LoadRequest<'_>) -> Result<Loaded, OpenError> {
     let disk = request.disk;
     let listing = list(disk, &request.path)?;
     let topic_id = read_topic_id(disk, &request.path)?;
-    let epochs = read_epochs(disk, &request.path)?;
+    let checked_from = if request.clean { i64::MAX } else { request.recovery_point.unwrap_or(0) };
+    let stored_epochs = read_epochs(disk, &request.path)?;
+    let mut epochs = stored_epochs.clone();
+    if let Some(epochs) = &mut epochs {
+        // The file may be older than a truncation: what it says of offsets above, the batches say better.
+        epochs.truncate_end(checked_from);
+    }
     let mut loader = Loader {
-        checked_from: if request.clean { i64::MAX } else { request.recovery_point.unwrap_or(0) },
+        checked_from,
         epochs_known: epochs.is_some(),
         replay: Replay { epochs: epochs.unwrap_or_default(), ..Replay::default() },
         request,
@@ -119,7 +125,7 @@ pub(crate) fn load(request: LoadRequest<'_>) -> Result<Loaded, OpenError> {
         is_as_closed: false,
     };
     loader.load_segments(&listing)?;
-    loader.finish(topic_id)
+    loader.finish(topic_id, stored_epochs.as_ref())
 }
 
 struct Loader<'a> {
@@ -317,7 +323,7 @@ impl Loader<'_> {
         self.damage = Some(Damage { offset, error });
     }
 
-    fn finish(mut self, topic_id: Uuid) -> Result<Loaded, OpenError> {
+    fn finish(mut self, topic_id: Uuid, stored_epochs: Option<&Epochs>) -> Result<Loaded, OpenError> {
         let last_end = |segments: &[Arc<Segment>]| segments.last().map_or(0, |s| s.end().offset);
         let first_base = self.segments.first().map_or(0, |s| s.base());
         let start = self.request.log_start.unwrap_or(0).max(first_base);
@@ -327,12 +333,19 @@ impl Loader<'_> {
                 segment.remove()?;
             }
             self.replay.producers = Producers::default();
+            remove_snapshots_above(self.request.disk, &self.request.path, -1)?;
             self.start_at(start)?;
         }
         let end = last_end(&self.segments);
         let mut epochs = self.replay.epochs;
-        let epochs_changed = epochs.truncate_end(end) | epochs.truncate_start(start);
+        epochs.truncate_end(end);
+        epochs.truncate_start(start);
         if self.damage.is_none() {
+            if stored_epochs != Some(&epochs) {
+                // Rebuildable like the indexes, and synced with them before the recovery point moves.
+                let path = self.request.path.join(LEADER_EPOCHS);
+                self.request.disk.write_file(&path, &encode_epochs(&epochs))?;
+            }
             remove_snapshots_above(self.request.disk, &self.request.path, end)?;
             remove_stray_snapshots(self.request.disk, &self.request.path, &self.segments)?;
         }
@@ -340,8 +353,7 @@ impl Loader<'_> {
             return Err(StorageError::io("load", &self.request.path, std::io::ErrorKind::NotFound.into()).into());
         };
         let mut writer = Writer::new(self.replay.producers, epochs, active, self.since_index);
-        writer.epochs_dirty = epochs_changed || !self.request.clean || !self.epochs_known;
-        writer.names_dirty = !self.request.clean;
+        writer.names_dirty = !self.request.clean || stored_epochs != Some(&writer.epochs);
         writer.closed_at = self.is_as_closed.then_some(end);
         let recovery_point = self.request.recovery_point.unwrap_or(0);
         let flushed = match (&self.damage, self.request.clean) {

@@ -2,6 +2,8 @@
 
 mod bench;
 mod client;
+mod consume;
+mod group;
 mod output;
 mod produce;
 mod serve;
@@ -25,6 +27,8 @@ enum Command {
     Serve(serve::ServeArgs),
     Topic(topic::TopicArgs),
     Produce(produce::ProduceArgs),
+    Consume(consume::ConsumeArgs),
+    Group(group::GroupArgs),
     Bench(bench::BenchArgs),
 }
 
@@ -36,6 +40,8 @@ fn main() -> ExitCode {
         }
         Command::Topic(args) => talk(topic::run(args)),
         Command::Produce(args) => talk(produce::run(args)),
+        Command::Consume(args) => talk(consume::run(args)),
+        Command::Group(args) => talk(group::run(args)),
         Command::Bench(args) => match bench::run(&args) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {

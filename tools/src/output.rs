@@ -167,6 +167,23 @@ fn columns(headings: &[&str], rows: &[Vec<String>]) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
+/// Counts what failed; each failure is told when it happens.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    failures: usize,
+}
+
+impl Tally {
+    pub(crate) fn failed(&mut self, error: &dyn std::fmt::Display) {
+        complain(error);
+        self.failures += 1;
+    }
+
+    pub(crate) fn finish(self) -> Result<(), CliError> {
+        if self.failures == 0 { Ok(()) } else { Err(CliError::Reported) }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -16,7 +16,7 @@ use serde::Serialize;
 use crate::client::{
     Client, ClientError, EARLIEST, LATEST, READ_UNCOMMITTED, RESOURCE_TOPIC, Topic, code_name, text, topic_name,
 };
-use crate::output::{self, CliError, ConnectArgs, OutputArgs};
+use crate::output::{self, CliError, ConnectArgs, OutputArgs, Tally};
 
 const TIMEOUT_MS: i32 = 30_000;
 /// Kafka's number for a value set on the topic itself.
@@ -435,21 +435,4 @@ fn confirmed(names: &[&String]) -> Result<bool, CliError> {
     let mut answer = String::new();
     io::stdin().read_line(&mut answer).map_err(CliError::io("standard input"))?;
     Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
-}
-
-/// Counts what failed; each failure is told when it happens.
-#[derive(Debug, Default)]
-pub(crate) struct Tally {
-    failures: usize,
-}
-
-impl Tally {
-    pub(crate) fn failed(&mut self, error: &dyn std::fmt::Display) {
-        output::complain(error);
-        self.failures += 1;
-    }
-
-    pub(crate) fn finish(self) -> Result<(), CliError> {
-        if self.failures == 0 { Ok(()) } else { Err(CliError::Reported) }
-    }
 }

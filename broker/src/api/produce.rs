@@ -164,7 +164,7 @@ impl ProduceRun {
                         Err(reason) => Outgoing::broken(reason),
                     }
                 })),
-                _ => write(pending, answers.next())?,
+                _ => write(pending, answers.place())?,
             }
         }
         self.bytes = 0;

@@ -23,7 +23,7 @@ pub struct Answers {
 
 impl Answers {
     /// Where the answer to the next request goes: directly to what is written next if nothing waits in front of it.
-    pub fn next(&mut self) -> &mut Outgoing {
+    pub fn place(&mut self) -> &mut Outgoing {
         if self.slots.is_empty() {
             return &mut self.out;
         }
@@ -100,7 +100,7 @@ mod tests {
     #[test]
     fn answers_behind_one_that_waits_wait_too_and_keep_their_order() {
         let mut answers = Answers::default();
-        put(answers.next(), 1);
+        put(answers.place(), 1);
         let (done, waits) = oneshot::channel::<()>();
         answers.later(Box::pin(async move {
             let _ = waits.await;
@@ -108,8 +108,8 @@ mod tests {
             put(&mut out, 2);
             out
         }));
-        put(answers.next(), 3);
-        put(answers.next(), 4);
+        put(answers.place(), 3);
+        put(answers.place(), 4);
         poll(&mut answers).unwrap();
         assert_eq!(answers.ready_bytes(), 9);
         assert_eq!(answers.waiting(), 2);

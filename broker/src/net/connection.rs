@@ -167,7 +167,7 @@ impl Connection {
             client_id: frame.client_id.as_ref(),
             api_version: frame.api_version,
         };
-        match serve(&ctx, frame.correlation_id, frame.body, self.answers.next()) {
+        match serve(&ctx, frame.correlation_id, frame.body, self.answers.place()) {
             Served::Answered | Served::Silent => {}
             Served::Later(answer) => self.answers.later(answer),
             Served::Close(reason) => return Err(Closing::Request(format!("{}: {reason}", row.name))),
@@ -184,7 +184,7 @@ impl Connection {
             )));
         }
         self.finish_run()?;
-        api::api_versions::unsupported(frame.correlation_id, self.answers.next()).map_err(Closing::Request)
+        api::api_versions::unsupported(frame.correlation_id, self.answers.place()).map_err(Closing::Request)
     }
 
     fn take_produce(&mut self, frame: Frame) -> Result<(), Closing> {
@@ -204,7 +204,7 @@ impl Connection {
 
     /// Appends the Produce requests collected so far and queues their answers.
     fn finish_run(&mut self) -> Result<(), Closing> {
-        if self.run.len() == 0 {
+        if self.run.is_empty() {
             return Ok(());
         }
         self.run.finish(&self.broker, &mut self.answers).map_err(Closing::Request)

@@ -13,7 +13,7 @@ use crate::limits;
 
 /// What a connection's task and the watch share. Times are the coarse clock's milliseconds; 0 means "not now".
 #[derive(Default)]
-pub struct Vitals {
+pub(super) struct Vitals {
     /// When the peer last sent or took a byte.
     pub(super) active_ms: AtomicU64,
     /// Since when a frame is incomplete.
@@ -57,7 +57,7 @@ impl Vitals {
 
 /// Why a connection is not taken.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-pub enum Refused {
+pub(super) enum Refused {
     /// The broker holds as many connections as it may.
     #[error("max.connections={0} reached")]
     Total(usize),

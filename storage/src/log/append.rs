@@ -20,7 +20,7 @@ const RESERVE_FIRST: u64 = 16 << 10;
 /// The most blocks reserved at once.
 const RESERVE_MAX: u64 = 128 << 20;
 /// More sealed segments than this that nobody has synced, and the appender syncs them itself, after the lock.
-const UNSYNCED_MAX: usize = 8;
+const UNSYNCED_MAX: usize = 16;
 /// Parts of one `pwritev` kept on the stack; more go through an allocated list.
 const STACK_PARTS: usize = 32;
 /// The most parts the system takes at once.

@@ -55,18 +55,19 @@ impl Log {
         if offset >= writer.end.offset {
             return Ok(());
         }
+        let start_over = offset <= self.log_start_offset();
+        if start_over {
+            self.start.store(offset, Ordering::Release);
+        }
         // The recovery point on the disk must never lie above the end of the log: recovery would take it for damage.
+        // Nor may the log start.
         self.flushed.fetch_min(offset, Ordering::AcqRel);
         self.high_watermark.fetch_min(offset, Ordering::AcqRel);
         if let Some(shared) = self.shared.upgrade() {
-            shared.lower_recovery_point(self, offset)?;
+            shared.lower_checkpoint(self, offset, start_over)?;
         }
         self.end.store(offset, Ordering::Release);
-        let segments = if offset <= self.log_start_offset() {
-            self.start_over(offset)?
-        } else {
-            self.keep_prefix(&writer, offset)?
-        };
+        let segments = if start_over { self.start_over(offset)? } else { self.keep_prefix(&writer, offset)? };
         self.disk.sync_dir(&self.path)?;
         let active = Arc::clone(&segments[segments.len() - 1]);
         writer.epochs.truncate_end(offset);
@@ -89,10 +90,10 @@ impl Log {
 
     /// Nothing is kept: one new segment at `offset`.
     fn start_over(&self, offset: i64) -> Result<Vec<Arc<Segment>>, StorageError> {
-        self.start.store(offset, Ordering::Release);
         for segment in self.segments.load().iter().rev() {
             segment.remove()?;
         }
+        remove_snapshots_above(&self.disk, &self.path, -1)?;
         let active = Segment::active(
             Arc::clone(&self.disk),
             Arc::clone(&self.path),

@@ -16,6 +16,9 @@ use crate::error::StorageError;
 use crate::producers::encode_snapshot;
 use crate::segment::{Segment, file_name};
 
+/// From so many sealed segments on, each of four or five files, syncing the file system is cheaper.
+const SYNC_TOGETHER_MIN: usize = 4;
+
 /// What one flush has to sync: taken under the append lock, done outside of it.
 pub(crate) struct FlushJob<'a> {
     log: &'a Log,
@@ -114,10 +117,14 @@ impl FlushJob<'_> {
     /// Syncs file by file.
     pub(crate) fn sync(self) -> Result<i64, StorageError> {
         let disk = &self.log.disk;
-        for sealed in &self.sealed {
-            sealed.file.sync(disk)?;
-            sealed.segment.sync_indexes()?;
-            disk.sync_path(&sealed.snapshot)?;
+        if self.sealed.len() > SYNC_TOGETHER_MIN {
+            disk.sync_file_system()?;
+        } else {
+            for sealed in &self.sealed {
+                sealed.file.sync(disk)?;
+                sealed.segment.sync_indexes()?;
+                disk.sync_path(&sealed.snapshot)?;
+            }
         }
         if let Some(file) = &self.file {
             file.sync(disk)?;

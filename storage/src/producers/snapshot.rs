@@ -20,11 +20,11 @@ const ENTRY_LEN: usize = 8 + 2 + 4 + 8 + 4 + 8 + 4 + 8;
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub(crate) enum SnapshotError {
     #[error("snapshot of {0} bytes does not hold what it claims")]
-    BadLength(usize),
+    Length(usize),
     #[error("snapshot version {0} is unknown")]
-    BadVersion(i16),
+    Version(i16),
     #[error("snapshot has CRC {stored:08x}, its bytes {computed:08x}")]
-    BadCrc { stored: u32, computed: u32 },
+    Crc { stored: u32, computed: u32 },
 }
 
 /// The producers as a file's bytes. Of each producer the last batch is kept, as Kafka does.
@@ -54,16 +54,16 @@ pub(crate) fn encode_snapshot(producers: &Producers) -> Vec<u8> {
 
 /// Reads a snapshot file; believes nothing that its CRC and length do not confirm.
 pub(crate) fn decode_snapshot(bytes: &[u8]) -> Result<Producers, SnapshotError> {
-    let bad_length = || SnapshotError::BadLength(bytes.len());
+    let bad_length = || SnapshotError::Length(bytes.len());
     let mut head = Fields(bytes);
     let version = i16::from_be_bytes(head.take().ok_or_else(bad_length)?);
     if version != VERSION {
-        return Err(SnapshotError::BadVersion(version));
+        return Err(SnapshotError::Version(version));
     }
     let stored = u32::from_be_bytes(head.take().ok_or_else(bad_length)?);
     let computed = crc32c(head.0);
     if stored != computed {
-        return Err(SnapshotError::BadCrc { stored, computed });
+        return Err(SnapshotError::Crc { stored, computed });
     }
     let count = i32::from_be_bytes(head.take().ok_or_else(bad_length)?);
     if usize::try_from(count).ok().and_then(|n| n.checked_mul(ENTRY_LEN)) != Some(head.0.len()) {

@@ -12,6 +12,12 @@ use uuid::Uuid;
 pub(crate) const TOPIC: &str = "orders";
 pub(crate) const NOW: i64 = 1_700_000_000_000;
 
+/// A directory in memory where there is one: for tests that sync often, and kill no machine.
+pub(crate) fn fast_temp() -> tempfile::TempDir {
+    let memory = Path::new("/dev/shm");
+    if memory.is_dir() { tempfile::tempdir_in(memory).unwrap() } else { tempfile::tempdir().unwrap() }
+}
+
 /// Opens with defaults, every log with `config`.
 pub(crate) fn open_with(path: &Path, config: &LogConfig, change: impl FnOnce(&mut LogDirOptions)) -> LogDir {
     let mut options = LogDirOptions::new(1);
