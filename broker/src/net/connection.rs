@@ -4,7 +4,6 @@
 //! request order, as Kafka's protocol guide promises clients, coalesced into one vectored write. An answer that is not ready (a
 //! long poll, a join, a durable ack) becomes a slot; requests behind it are worked on meanwhile, up to a bound.
 
-use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -14,6 +13,7 @@ use std::task::{Context as TaskContext, Poll};
 
 use bytes::{Bytes, BytesMut};
 use jackdaw_protocol::frame::{self, Frame, FrameError, Next, Splitter};
+use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
@@ -25,25 +25,24 @@ use crate::api::{self, ConnectionInfo, Context, Served};
 use crate::broker::Broker;
 use crate::limits;
 
-thread_local! {
-    /// Read buffers of connections that have nothing to read: idle connections hold none.
-    static POOL: RefCell<Vec<BytesMut>> = const { RefCell::new(Vec::new()) };
-}
+/// Read buffers for connections that come to have something to read: idle connections hold none. One pool for all
+/// threads: a pool of each thread would keep its share for threads that have nothing to do.
+static POOL: Mutex<Vec<BytesMut>> = Mutex::new(Vec::new());
 
 fn take_buffer() -> BytesMut {
-    let mut buffer = POOL.with_borrow_mut(Vec::pop).unwrap_or_default();
+    let pooled = POOL.lock().pop();
+    let mut buffer = pooled.unwrap_or_default();
     buffer.reserve(limits::READ_BUFFER_BYTES);
     buffer
 }
 
 fn give_buffer(mut buffer: BytesMut) {
     buffer.clear();
-    POOL.with_borrow_mut(|pool| {
-        let pooled: usize = pool.iter().map(BytesMut::capacity).sum();
-        if pooled + buffer.capacity() <= limits::POOLED_BUFFER_BYTES {
-            pool.push(buffer);
-        }
-    });
+    let mut pool = POOL.lock();
+    let pooled: usize = pool.iter().map(BytesMut::capacity).sum();
+    if pooled + buffer.capacity() <= limits::POOLED_BUFFER_BYTES {
+        pool.push(buffer);
+    }
 }
 
 /// Why a connection ends.
