@@ -6,8 +6,8 @@ use std::time::Duration;
 /// read, so a client that pipelines without reading answers is held back by TCP.
 pub const IN_FLIGHT_PER_CONNECTION: usize = 256;
 
-/// First size of a connection's read buffer, and the step by which it grows while a frame arrives.
-pub const READ_BUFFER_BYTES: usize = 64 * 1024;
+/// Size of a connection's read buffer while it has something to read; it grows only for a larger frame, as that arrives.
+pub const READ_BUFFER_BYTES: usize = 128 * 1024;
 
 /// Read buffers that are kept for connections that come to have something to read. Large enough for a few
 /// with frames of `message.max.bytes`: fresh memory costs more than the bytes that are read into it.

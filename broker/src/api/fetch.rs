@@ -157,6 +157,9 @@ impl Fetch {
             return failed(wanted.partition, error);
         }
         let log = partition.log();
+        if log.is_deleted() {
+            return failed(wanted.partition, ResponseError::UnknownTopicOrPartition);
+        }
         // Read once: records, last stable offset and aborted transactions must fit together (KAFKA-9807).
         let high_watermark = log.high_watermark();
         let last_stable = log.last_stable_offset().min(high_watermark);

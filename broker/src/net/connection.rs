@@ -11,39 +11,18 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context as TaskContext, Poll};
 
-use bytes::{Bytes, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
 use jackdaw_protocol::frame::{self, Frame, FrameError, Next, Splitter};
-use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::Answers;
 use super::registry::Vitals;
+use super::{Answers, buffers};
 use crate::api::produce::ProduceRun;
 use crate::api::{self, ConnectionInfo, Context, Served};
 use crate::broker::Broker;
 use crate::limits;
-
-/// Read buffers for connections that come to have something to read: idle connections hold none. One pool for all
-/// threads: a pool of each thread would keep its share for threads that have nothing to do.
-static POOL: Mutex<Vec<BytesMut>> = Mutex::new(Vec::new());
-
-fn take_buffer() -> BytesMut {
-    let pooled = POOL.lock().pop();
-    let mut buffer = pooled.unwrap_or_default();
-    buffer.reserve(limits::READ_BUFFER_BYTES);
-    buffer
-}
-
-fn give_buffer(mut buffer: BytesMut) {
-    buffer.clear();
-    let mut pool = POOL.lock();
-    let pooled: usize = pool.iter().map(BytesMut::capacity).sum();
-    if pooled + buffer.capacity() <= limits::POOLED_BUFFER_BYTES {
-        pool.push(buffer);
-    }
-}
 
 /// Why a connection ends.
 #[derive(Debug, thiserror::Error)]
@@ -264,15 +243,12 @@ impl Connection {
     }
 
     fn poll_read(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<(), Closing>> {
-        if self.input.capacity() == 0 {
-            self.input = take_buffer();
-        }
-        self.make_room();
-        let polled = std::pin::pin!(self.stream.read_buf(&mut self.input)).poll(cx);
+        let at_most = self.make_room();
+        let polled = std::pin::pin!(self.stream.read_buf(&mut (&mut self.input).limit(at_most))).poll(cx);
         match polled {
             Poll::Pending => {
                 if self.input.is_empty() {
-                    give_buffer(std::mem::take(&mut self.input));
+                    buffers::give(std::mem::take(&mut self.input));
                 }
                 Poll::Pending
             }
@@ -285,15 +261,19 @@ impl Connection {
         }
     }
 
-    /// Grows the buffer with the bytes that have arrived, never beyond the frame: a claimed length alone costs nothing.
-    fn make_room(&mut self) {
+    /// Makes room to read, and says how much to read. A frame larger than a read buffer gets room with the bytes that
+    /// have arrived, never beyond the frame, so that a claimed length alone costs nothing; and it is read to its own end
+    /// only, so that the next one begins a buffer and need not be moved.
+    fn make_room(&mut self) -> usize {
         let len = self.input.len();
-        if self.frame_bytes > self.input.capacity() {
-            let wanted = self.frame_bytes.min((2 * len).max(limits::READ_BUFFER_BYTES));
-            self.input.reserve(wanted - len);
-        } else if self.input.capacity() - len < limits::READ_BUFFER_BYTES / 16 {
-            self.input.reserve(limits::READ_BUFFER_BYTES);
-        }
+        let large = self.frame_bytes > limits::READ_BUFFER_BYTES;
+        let wanted = if large {
+            self.frame_bytes.min((2 * len).max(limits::READ_BUFFER_BYTES))
+        } else {
+            self.frame_bytes.max(len + limits::READ_BUFFER_BYTES / 32)
+        };
+        buffers::make_room(&mut self.input, wanted);
+        if large { self.frame_bytes - len } else { usize::MAX }
     }
 
     fn report(&self, closing: &Closing) {

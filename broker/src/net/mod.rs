@@ -1,6 +1,7 @@
 //! Sockets: the only module that names them.
 
 mod answers;
+mod buffers;
 mod connection;
 mod listener;
 mod outgoing;

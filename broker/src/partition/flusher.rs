@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::thread::JoinHandle;
 
 use jackdaw_storage::{Log, LogDir};
 use parking_lot::{Condvar, Mutex};
@@ -26,7 +27,7 @@ pub(super) struct SyncState {
 #[derive(Default)]
 struct Asked {
     queue: VecDeque<Arc<Partition>>,
-    threads: usize,
+    threads: Vec<JoinHandle<()>>,
     idle: usize,
     stopping: bool,
 }
@@ -44,16 +45,21 @@ pub struct Flusher {
 impl Flusher {
     /// Starts the first thread; others are started when syncs have to wait for one.
     pub fn start(dir: Arc<LogDir>, clock: Arc<Clock>) -> std::io::Result<Arc<Flusher>> {
-        let asked = Mutex::new(Asked { threads: 1, ..Asked::default() });
-        let flusher = Arc::new(Flusher { dir, clock, slow_appends: AtomicU32::new(0), asked, wake: Condvar::new() });
-        flusher.start_thread()?;
+        let flusher = Arc::new(Flusher {
+            dir,
+            clock,
+            slow_appends: AtomicU32::new(0),
+            asked: Mutex::default(),
+            wake: Condvar::new(),
+        });
+        let first = flusher.start_thread()?;
+        flusher.asked.lock().threads.push(first);
         Ok(flusher)
     }
 
-    fn start_thread(self: &Arc<Self>) -> std::io::Result<()> {
+    fn start_thread(self: &Arc<Self>) -> std::io::Result<JoinHandle<()>> {
         let flusher = self.clone();
-        std::thread::Builder::new().name("flusher".into()).spawn(move || flusher.run())?;
-        Ok(())
+        std::thread::Builder::new().name("flusher".into()).spawn(move || flusher.run())
     }
 
     /// The directory that these threads sync.
@@ -95,22 +101,29 @@ impl Flusher {
             return; // the thread at work on it sees the flag when it is done
         }
         asked.queue.push_back(partition.clone());
-        if asked.idle > 0 {
+        // A thread that was woken counts as idle until it runs.
+        if asked.queue.len() <= asked.idle {
             self.wake.notify_one();
-        } else if asked.threads < limits::SYNC_THREADS {
-            asked.threads += 1;
-            drop(asked);
-            if let Err(error) = self.start_thread() {
-                tracing::warn!(%error, "no further sync thread; those that run do its work");
-                self.asked.lock().threads -= 1;
+        } else if asked.threads.len() < limits::SYNC_THREADS {
+            match self.start_thread() {
+                Ok(thread) => asked.threads.push(thread),
+                Err(error) => tracing::warn!(%error, "no further sync thread; those that run do its work"),
             }
         }
     }
 
-    /// Ends the threads after the syncs asked for so far.
+    /// Ends the threads after the syncs asked for so far, and waits for that.
     pub fn stop(&self) {
-        self.asked.lock().stopping = true;
+        let threads = {
+            let mut asked = self.asked.lock();
+            asked.stopping = true;
+            std::mem::take(&mut asked.threads)
+        };
         self.wake.notify_all();
+        for thread in threads {
+            // Had it panicked, the panic hook has told.
+            let _ = thread.join();
+        }
     }
 
     fn run(&self) {

@@ -319,7 +319,8 @@ impl Log {
         self.segments.load().iter().for_each(|s| s.retire());
     }
 
-    pub(crate) fn is_deleted(&self) -> bool {
+    /// Whether the log was deleted; whoever still holds it should let go.
+    pub fn is_deleted(&self) -> bool {
         self.deleted.load(Ordering::Acquire)
     }
 

@@ -1,0 +1,101 @@
+//! Read buffers, shared by the connections of a worker thread: one that has nothing to read holds none, and memory that
+//! was touched once is used again (fresh pages cost more than the bytes that are read into them).
+
+use std::cell::RefCell;
+
+use bytes::BytesMut;
+
+use crate::limits;
+
+thread_local! {
+    static POOL: RefCell<Vec<BytesMut>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Lets `buffer` hold `wanted` bytes in all, those it has included, in place if it can.
+pub(super) fn make_room(buffer: &mut BytesMut, wanted: usize) {
+    let len = buffer.len();
+    if wanted <= buffer.capacity() && wanted > len || buffer.try_reclaim(wanted.saturating_sub(len).max(1)) {
+        return;
+    }
+    // Not `reserve`: it doubles a buffer whose front is used up, again and again.
+    let mut larger = take(wanted);
+    larger.extend_from_slice(buffer);
+    give(std::mem::replace(buffer, larger));
+}
+
+/// A buffer of at least `capacity`.
+fn take(capacity: usize) -> BytesMut {
+    POOL.with_borrow_mut(|pool| {
+        while let Some(at) = pool.iter().rposition(|buffer| buffer.capacity() >= capacity) {
+            let mut buffer = pool.swap_remove(at);
+            // One whose frames are still held somewhere cannot be used again.
+            if buffer.try_reclaim(capacity) {
+                return buffer;
+            }
+        }
+        BytesMut::with_capacity(capacity.max(limits::READ_BUFFER_BYTES))
+    })
+}
+
+/// Takes a buffer back whose bytes are not needed any more.
+pub(super) fn give(mut buffer: BytesMut) {
+    buffer.clear();
+    // Back to its front, where no frame cut from it is held any more; a buffer that stays short is not worth keeping.
+    let _ = buffer.try_reclaim(buffer.capacity() + 1);
+    if buffer.capacity() < limits::READ_BUFFER_BYTES {
+        return;
+    }
+    POOL.with_borrow_mut(|pool| {
+        let pooled: usize = pool.iter().map(BytesMut::capacity).sum();
+        if pooled + buffer.capacity() <= limits::POOLED_BUFFER_BYTES {
+            pool.push(buffer);
+        }
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_buffer_given_back_is_used_again() {
+        let mut first = BytesMut::new();
+        make_room(&mut first, 1);
+        let address = first.as_ptr();
+        first.extend_from_slice(&[7; 1000]);
+        drop(first.split_to(900).freeze());
+        give(first);
+        let mut second = BytesMut::new();
+        make_room(&mut second, 1);
+        assert_eq!(second.as_ptr(), address);
+        assert!(second.is_empty());
+    }
+
+    #[test]
+    fn a_buffer_whose_frame_is_still_held_is_not_written_over() {
+        let mut buffer = BytesMut::new();
+        make_room(&mut buffer, 1);
+        buffer.extend_from_slice(b"frame");
+        let frame = buffer.split().freeze();
+        give(buffer);
+        let mut other = BytesMut::new();
+        make_room(&mut other, 5);
+        other.extend_from_slice(b"other");
+        assert_eq!(&frame[..], b"frame");
+    }
+
+    #[test]
+    fn many_frames_through_one_buffer_do_not_make_it_grow() {
+        let frame = limits::READ_BUFFER_BYTES / 3;
+        let mut buffer = BytesMut::new();
+        for _ in 0..1000 {
+            let wanted = buffer.len() + frame;
+            make_room(&mut buffer, wanted);
+            buffer.extend_from_slice(&vec![0; frame / 2 + frame / 4]);
+            if buffer.len() >= frame {
+                drop(buffer.split_to(frame).freeze());
+            }
+        }
+        assert!(buffer.capacity() <= 2 * limits::READ_BUFFER_BYTES);
+    }
+}
