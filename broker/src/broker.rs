@@ -186,10 +186,11 @@ impl Running {
     pub async fn stop(self) {
         self.broker.connections.stop();
         self.broker.groups.stop();
-        for task in &self.tasks {
+        for task in self.tasks {
             task.abort();
+            // Ends with "cancelled", or with what the panic hook has told already.
+            let _ = task.await;
         }
-        self.broker.groups.stop();
         let broker = self.broker;
         broker.connections.emptied(limits::STOP_DEADLINE).await;
         tokio::task::block_in_place(|| {

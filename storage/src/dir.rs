@@ -120,6 +120,12 @@ impl LogDir {
         self.shared.delete(log)
     }
 
+    /// Takes a log out of service and renames its directory to one that no start loads again; answers the new path. What
+    /// it holds stays on the disk for a person to look at.
+    pub fn set_aside(&self, log: &Arc<Log>) -> Result<PathBuf, StorageError> {
+        self.shared.set_aside(log)
+    }
+
     /// Flushes several logs: one by one, or, if many are dirty, with one sync of the file system. Answers, for each
     /// index into `logs`, the offset below which that log is on the disk; in no particular order.
     pub fn flush_many(&self, logs: &[Arc<Log>]) -> Vec<(usize, Result<i64, StorageError>)> {
@@ -138,13 +144,14 @@ impl LogDir {
         self.shared.checkpoint()
     }
 
-    /// Flushes everything, leaves what makes the next start quick, and then the mark of a clean shutdown. No appends
-    /// may be going on; the logs take none afterwards that would survive as "clean".
+    /// Flushes everything, leaves what makes the next start quick, and then the mark of a clean shutdown. From its
+    /// beginning on, appends and cuts are refused; reads go on.
     pub fn close(&self) -> Result<(), StorageError> {
         if self.closed.swap(true, Ordering::AcqRel) {
             return Ok(());
         }
         self.shared.disk.check_online()?;
+        self.shared.disk.begin_close();
         let logs: Vec<_> = self.logs().into_iter().filter(|log| log.quarantine().is_none()).collect();
         let mut unsynced = Vec::new();
         for log in &logs {
@@ -211,6 +218,7 @@ impl Shared {
         }
         let key = (Arc::<str>::from(topic), partition);
         let path: Arc<Path> = Arc::from(self.disk.root().join(&name));
+        self.disk.check_open()?;
         let mut logs = self.logs.lock();
         if logs.contains_key(&key) || self.disk.exists(&path) {
             return Err(StorageError::Exists { path });
@@ -255,12 +263,23 @@ impl Shared {
         if !logs.get(&key).is_some_and(|present| Arc::ptr_eq(present, log)) {
             return Ok(()); // somebody else was faster
         }
-        let aside = self.disk.root().join(deleted_name(log.topic(), log.partition()));
+        let aside = self.disk.root().join(set_aside_name(log.topic(), log.partition(), "delete"));
         self.disk.rename(log.path(), &aside)?;
         logs.remove(&key);
         drop(logs);
         self.disk.sync_dir(self.disk.root())?;
         self.disk.remove_dir_all(&aside)
+    }
+
+    fn set_aside(&self, log: &Arc<Log>) -> Result<PathBuf, StorageError> {
+        log.mark_deleted();
+        let mut logs = self.logs.lock();
+        let aside = self.disk.root().join(set_aside_name(log.topic(), log.partition(), "stray"));
+        self.disk.rename(log.path(), &aside)?;
+        logs.retain(|_, present| !Arc::ptr_eq(present, log));
+        drop(logs);
+        self.disk.sync_dir(self.disk.root())?;
+        Ok(aside)
     }
 
     /// Makes sure that the recovery point of `log` on the disk is not above `offset`, nor its start if that moved back.
@@ -291,8 +310,9 @@ impl Shared {
     }
 }
 
-fn deleted_name(topic: &str, partition: i32) -> String {
-    let suffix = format!("-{partition}.{}-delete", Uuid::new_v4().simple());
+/// A directory name that is no partition's, made from one that is.
+fn set_aside_name(topic: &str, partition: i32, fate: &str) -> String {
+    let suffix = format!("-{partition}.{}-{fate}", Uuid::new_v4().simple());
     let kept = topic.len().min(NAME_MAX - suffix.len());
     format!("{}{suffix}", &topic[..kept]) // topic names are ASCII
 }

@@ -37,7 +37,8 @@ fn every_producer_gets_an_id_of_its_own() {
 fn every_version_gives_an_id() {
     let mut client = client();
     for version in 0..=5 {
-        let response = client.call(version, &InitProducerIdRequest::default().with_transaction_timeout_ms(1000));
+        let request = InitProducerIdRequest::default().with_transactional_id(None).with_transaction_timeout_ms(1000);
+        let response = client.call(version, &request);
         assert_eq!((response.error_code, response.producer_epoch), (0, 0), "version {version}");
         assert!(response.producer_id.0 >= 0);
     }
@@ -82,7 +83,10 @@ fn a_higher_epoch_starts_over_and_fences_the_lower_one() {
 fn a_producer_bumps_its_own_epoch_when_it_asks_again() {
     let mut client = client();
     let (id, epoch) = producer_id(&mut client);
-    let request = InitProducerIdRequest::default().with_producer_id(id.into()).with_producer_epoch(epoch);
+    let request = InitProducerIdRequest::default()
+        .with_transactional_id(None)
+        .with_producer_id(id.into())
+        .with_producer_epoch(epoch);
     let response = client.call(4, &request.with_transaction_timeout_ms(1000));
     assert_eq!(response.error_code, 0);
     let bumped = (response.producer_id.0, response.producer_epoch);

@@ -130,6 +130,16 @@ fn produce_below_version_3_is_advertised_but_closes_the_connection() {
     client.expect_closed();
 }
 
+/// librdkafka asks for all topics in flexible versions of Metadata with three bytes too many; Apache Kafka does not mind.
+#[test]
+fn bytes_after_the_last_field_are_no_fault() {
+    let mut client = client();
+    let mut frame = wire::header(3, 13, 6, 2);
+    frame.put_slice(&[0, 0, 0, 0, 1, 0, 0]);
+    client.send_frame(&frame);
+    assert_eq!(client.recv::<MetadataRequest>(13, 6).error_code, 0);
+}
+
 #[test]
 fn unknown_tagged_fields_are_skipped() {
     let mut client = client();

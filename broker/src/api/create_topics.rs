@@ -54,7 +54,11 @@ fn command(topic: &CreatableTopic) -> CreateTopic {
 }
 
 fn blank(name: TopicName) -> CreatableTopicResult {
-    CreatableTopicResult::default().with_name(name).with_num_partitions(-1).with_replication_factor(-1)
+    CreatableTopicResult::default()
+        .with_name(name)
+        .with_error_message(None)
+        .with_num_partitions(-1)
+        .with_replication_factor(-1)
 }
 
 fn described(name: TopicName, created: &CreatedTopic, config: &Config) -> CreatableTopicResult {

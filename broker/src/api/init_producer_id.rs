@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     fn plain() -> InitProducerIdRequest {
-        InitProducerIdRequest::default()
+        InitProducerIdRequest::default().with_transactional_id(None)
     }
 
     fn transactional(id: &'static str, timeout_ms: i32) -> InitProducerIdRequest {

@@ -7,6 +7,6 @@ use super::{Context, Handler, Reply};
 
 impl Handler for ListPartitionReassignmentsRequest {
     fn handle(self, _ctx: &Context<'_>) -> Reply<ListPartitionReassignmentsResponse> {
-        Reply::Now(ListPartitionReassignmentsResponse::default())
+        Reply::Now(ListPartitionReassignmentsResponse::default().with_error_message(None))
     }
 }

@@ -24,6 +24,8 @@ pub use context::{ConnectionInfo, Context};
 
 use crate::net::Outgoing;
 
+#[cfg(test)]
+mod admin_tests;
 mod alter_configs;
 pub mod api_versions;
 mod create_partitions;
@@ -55,6 +57,8 @@ mod offset_fetch;
 mod offset_for_leader_epoch;
 pub mod produce;
 mod sync_group;
+#[cfg(test)]
+pub(crate) mod testing;
 mod topology;
 
 /// What a handler answers.

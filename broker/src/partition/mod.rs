@@ -7,7 +7,7 @@ mod flusher;
 mod waiters;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::sync::atomic::{AtomicI32, Ordering};
 
 use arc_swap::ArcSwap;
 use jackdaw_protocol::records::Batch;
@@ -17,6 +17,7 @@ use tokio::sync::oneshot;
 use uuid::Uuid;
 
 pub use flusher::Flusher;
+use flusher::SyncState;
 use waiters::FetchWaiters;
 pub use waiters::{FetchWaiter, Watch};
 
@@ -46,7 +47,7 @@ pub struct Partition {
     fetchers: FetchWaiters,
     /// Producers waiting for every byte below an offset to be on the disk.
     durable: Mutex<Vec<(i64, Durable)>>,
-    sync_asked: AtomicBool,
+    sync: SyncState,
     flusher: Arc<Flusher>,
 }
 
@@ -70,7 +71,7 @@ impl Partition {
             config: ArcSwap::new(config),
             fetchers: FetchWaiters::default(),
             durable: Mutex::default(),
-            sync_asked: AtomicBool::new(false),
+            sync: SyncState::default(),
             flusher,
         })
     }
@@ -103,6 +104,20 @@ impl Partition {
     /// Appends from here on are of this epoch.
     pub fn set_leader_epoch(&self, epoch: i32) {
         self.leader_epoch.store(epoch, Ordering::Relaxed);
+    }
+
+    /// The largest epoch of leadership not above `requested`, and the offset where it ended (KIP-101). The epoch of now
+    /// counts even before anything is appended in it: it began at the log end.
+    pub fn epoch_end_offset(&self, requested: i32) -> Option<(i32, i64)> {
+        let (current, end) = (self.leader_epoch(), self.log.log_end_offset());
+        match self.log.latest_epoch() {
+            Some(latest) if latest >= current => self.log.epoch_end_offset(requested),
+            _ if requested < 0 || requested > current => None,
+            _ if requested == current => Some((current, end)),
+            Some(latest) if requested >= latest => Some((latest, end)),
+            Some(_) => self.log.epoch_end_offset(requested),
+            None => Some((requested, end)),
+        }
     }
 
     /// The topic's configuration in effect.

@@ -1,11 +1,14 @@
 //! Logs on disk and partitions in the metadata, brought together: at start those found are taken, later ones are made.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use jackdaw_storage::{Log, StorageError};
+use jackdaw_storage::{Log, LogDir, StorageError};
+use uuid::Uuid;
 
-use super::image::TopicImage;
+use super::image::{Image, TopicImage};
+use super::names;
+use super::record::Record;
 use super::registry::Hosted;
 use super::store;
 use crate::config::TopicConfig;
@@ -72,7 +75,7 @@ impl FoundLogs {
         let mut logs: HashMap<_, Vec<_>> = HashMap::new();
         for (dir, flusher) in dirs.iter().enumerate() {
             for log in flusher.dir().logs() {
-                if !(dir == 0 && store::is_metadata(&log)) {
+                if !store::is_metadata(&log) {
                     logs.entry((log.topic().to_owned(), log.partition())).or_default().push((dir, log));
                 }
             }
@@ -80,18 +83,72 @@ impl FoundLogs {
         FoundLogs { logs }
     }
 
-    /// A log without an id is from before ids and is known by its name.
-    fn take(&mut self, topic: &TopicImage, partition: i32) -> Option<(usize, Arc<Log>)> {
+    pub(super) fn is_empty(&self) -> bool {
+        self.logs.is_empty()
+    }
+
+    /// The records that make topics of what was found, for a directory without metadata: another broker's, or one that
+    /// lost them. Data comes first; configs can be set again.
+    pub(super) fn adopted(&self, node_id: i32) -> Vec<Record> {
+        let mut topics: BTreeMap<&str, (Uuid, usize)> = BTreeMap::new();
+        for ((topic, partition), logs) in &self.logs {
+            let (id, count) = topics.entry(topic).or_default();
+            *count = (*count).max(*partition as usize + 1);
+            if id.is_nil() {
+                *id = logs.first().map_or_else(Uuid::nil, |(_, log)| log.topic_id());
+            }
+        }
+        let record = |(name, (id, count)): (&str, (Uuid, usize))| {
+            let compact =
+                (name == names::CONSUMER_OFFSETS).then(|| ("cleanup.policy".to_owned(), "compact".to_owned()));
+            Record::TopicCreated {
+                name: name.to_owned(),
+                id: if id.is_nil() { Uuid::new_v4() } else { id },
+                assignments: vec![vec![node_id]; count],
+                configs: compact.into_iter().collect(),
+            }
+        };
+        topics.into_iter().map(record).collect()
+    }
+
+    pub(super) fn take(&mut self, topic: &TopicImage, partition: i32) -> Option<(usize, Arc<Log>)> {
         let logs = self.logs.get_mut(&(topic.name.to_string(), partition))?;
-        let at = logs.iter().position(|(_, log)| log.topic_id() == topic.id || log.topic_id().is_nil())?;
+        let at = logs.iter().position(|(_, log)| is_of(log, topic))?;
         Some(logs.swap_remove(at))
     }
 
-    pub(super) fn set_strays_aside(self, dirs: &[Arc<Flusher>]) {
-        for (dir, log) in self.logs.into_values().flatten() {
-            let (topic, partition, id) = (log.topic(), log.partition(), log.topic_id());
-            let path = dirs[dir].dir().path().display();
-            tracing::warn!(topic, partition, %id, dir = %path, "a partition on disk belongs to no topic");
+    /// Takes out what no partition of `image` accounts for, and a second copy of what one does. Before any log is made:
+    /// a stray may stand in its place.
+    pub(super) fn set_strays_aside(&mut self, image: &Image, node_id: i32, dirs: &[Arc<Flusher>]) {
+        for ((topic, partition), logs) in &mut self.logs {
+            let topic = image.topic(topic);
+            let hosted = topic.and_then(|topic| topic.partitions.get(*partition as usize));
+            let ours = hosted.is_some_and(|partition| partition.replicas.contains(&node_id));
+            let mut taken = false;
+            logs.retain(|(dir, log)| {
+                let keep = ours && !taken && topic.is_some_and(|topic| is_of(log, topic));
+                taken |= keep;
+                if !keep {
+                    set_aside(log, dirs[*dir].dir());
+                }
+                keep
+            });
         }
+    }
+}
+
+/// A log without an id is from before ids, and known by its name.
+fn is_of(log: &Log, topic: &TopicImage) -> bool {
+    log.topic_id() == topic.id || log.topic_id().is_nil()
+}
+
+fn set_aside(log: &Arc<Log>, dir: &LogDir) {
+    let (topic, partition, id) = (log.topic(), log.partition(), log.topic_id());
+    match dir.set_aside(log) {
+        Ok(path) => tracing::warn!(
+            topic, partition, %id, path = %path.display(),
+            "a partition on disk belongs to no topic: its directory was set aside; delete it if it is not needed"
+        ),
+        Err(error) => tracing::error!(topic, partition, %id, %error, "cannot set a stray partition aside"),
     }
 }

@@ -48,7 +48,7 @@ pub struct Topics {
     node_id: i32,
     clock: Arc<Clock>,
     config: Arc<ArcSwap<Config>>,
-    /// One log directory each; the metadata log is in the first.
+    /// One log directory each.
     dirs: Vec<Arc<Flusher>>,
     writer: Mutex<Writer>,
     registry: ArcSwap<Registry>,
@@ -94,7 +94,7 @@ impl Topics {
     /// # Errors
     /// The metadata log cannot be read or written. A partition that cannot be opened is offline, and no error.
     pub fn open(dirs: Vec<Arc<Flusher>>, config: Arc<ArcSwap<Config>>, clock: Arc<Clock>) -> Result<Topics, OpenError> {
-        let store = Store::open(dirs[0].dir())?;
+        let store = Store::open(&dirs.iter().map(|flusher| flusher.dir().clone()).collect::<Vec<_>>())?;
         let mut catalog = Catalog::default();
         store.replay(&mut catalog)?;
         let topics = Topics {
@@ -112,16 +112,23 @@ impl Topics {
 
     fn host_everything(&self) -> Result<(), StoreError> {
         let mut writer = self.writer.lock();
-        self.load_dynamic_configs(writer.catalog.image());
-        if writer.catalog.image().partition_count() > 0 {
+        self.load_dynamic_configs(writer.catalog.image())?;
+        let mut found = FoundLogs::scan(&self.dirs);
+        if writer.catalog.image().version == 0 && !found.is_empty() {
+            let adopted = found.adopted(self.node_id);
+            tracing::warn!(
+                topics = adopted.len(),
+                "there is no metadata: topics are taken over as found, with default configs"
+            );
+            self.commit(&mut writer, &adopted)?;
+        } else if writer.catalog.image().partition_count() > 0 {
             self.commit(&mut writer, &[Record::BrokerStarted { broker: self.node_id }])?;
         }
-        let mut found = FoundLogs::scan(&self.dirs);
+        found.set_strays_aside(writer.catalog.image(), self.node_id, &self.dirs);
         let touched: Vec<Uuid> = writer.catalog.image().topics().map(|topic| topic.id).collect();
         for (_, error) in self.reconcile(&writer, &touched, &mut found) {
             tracing::error!(%error, "a partition is offline");
         }
-        found.set_strays_aside(&self.dirs);
         Ok(())
     }
 
@@ -445,3 +452,7 @@ fn new_topic_id() -> Uuid {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "topics_tests.rs"]
+mod tests;

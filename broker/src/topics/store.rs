@@ -1,6 +1,7 @@
 //! Where metadata records live: a log of their own, `__cluster_metadata-0`, in the first log directory. A command's
 //! records are one batch, so they are there all or not at all; they are on the disk before anyone sees their effect.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use jackdaw_protocol::records::{self, Batch, BatchBuilder, BatchError, Codec};
@@ -10,6 +11,7 @@ use uuid::Uuid;
 use super::catalog::{ApplyError, Catalog};
 use super::names::CLUSTER_METADATA;
 use super::record::{DecodeError, Record};
+use crate::config::ConfigError;
 
 /// Kafka's id of the metadata topic.
 const METADATA_TOPIC_ID: Uuid = Uuid::from_u128(1);
@@ -25,6 +27,9 @@ const UNPACKED_CAP: usize = 1 << 30;
 pub enum StoreError {
     #[error(transparent)]
     Storage(#[from] StorageError),
+    /// What is stored does not go with the broker's configuration.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
     #[error("cannot read the metadata log: {0}")]
     Read(#[from] ReadError),
     #[error("cannot append to the metadata log: {0}")]
@@ -40,6 +45,11 @@ pub enum StoreError {
          if the data directory is Apache Kafka's, choose another one"
     )]
     Decode { offset: i64, source: DecodeError },
+    #[error(
+        "both {} and {} hold a metadata log, so they are of two brokers: take one out of log.dirs",
+        first.display(), second.display()
+    )]
+    TwoLogs { first: PathBuf, second: PathBuf },
     #[error("metadata log does not add up at offset {offset}: {source}")]
     Apply { offset: i64, source: ApplyError },
 }
@@ -60,15 +70,20 @@ pub fn log_config() -> LogConfig {
 }
 
 impl Store {
-    /// Takes the metadata log among those loaded from `dir`, or makes it.
-    pub fn open(dir: &LogDir) -> Result<Store, StoreError> {
-        let found = dir.logs().into_iter().find(|log| is_metadata(log));
-        let log = match found {
-            Some(log) => {
+    /// Takes the metadata log among those loaded from `dirs`, or makes it in the first.
+    pub fn open(dirs: &[Arc<LogDir>]) -> Result<Store, StoreError> {
+        let of_dir =
+            |dir: &Arc<LogDir>| dir.logs().into_iter().find(|log| is_metadata(log)).map(|log| (dir.clone(), log));
+        let mut found: Vec<_> = dirs.iter().filter_map(of_dir).collect();
+        if let [(first, _), (second, _), ..] = &found[..] {
+            return Err(StoreError::TwoLogs { first: first.path().to_owned(), second: second.path().to_owned() });
+        }
+        let log = match found.pop() {
+            Some((_, log)) => {
                 log.update_config(log_config());
                 log
             }
-            None => dir.create(CLUSTER_METADATA, METADATA_TOPIC_ID, 0, log_config())?,
+            None => dirs[0].create(CLUSTER_METADATA, METADATA_TOPIC_ID, 0, log_config())?,
         };
         log.set_high_watermark(log.log_end_offset());
         Ok(Store { log })

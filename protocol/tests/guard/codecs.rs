@@ -65,7 +65,7 @@ where
         shape: &api.request,
         versions: R::VERSIONS,
         check: guard::check_request,
-        decode: decode::<R>,
+        decode: decode_front::<R>,
         recode: recode::<R>,
     };
     let response = Subject {

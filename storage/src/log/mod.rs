@@ -295,8 +295,14 @@ impl Log {
         self.damage.as_ref().map(|d| &d.error)
     }
 
-    /// `Err` when nothing may be written any more.
+    /// `Err` when nothing may be changed any more.
     fn check_writable(&self) -> Result<(), StorageError> {
+        self.disk.check_open()?;
+        self.check_syncable()
+    }
+
+    /// `Err` when nothing can be synced any more.
+    fn check_syncable(&self) -> Result<(), StorageError> {
         if self.deleted.load(Ordering::Acquire) {
             return Err(self.deleted_error());
         }
@@ -319,7 +325,8 @@ impl Log {
         self.segments.load().iter().for_each(|s| s.retire());
     }
 
-    pub(crate) fn is_deleted(&self) -> bool {
+    /// Whether the log was deleted; whoever still holds it should let go.
+    pub fn is_deleted(&self) -> bool {
         self.deleted.load(Ordering::Acquire)
     }
 
