@@ -14,7 +14,7 @@ use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::config::FaultHook;
 use crate::error::StorageError;
@@ -22,7 +22,7 @@ use crate::error::StorageError;
 pub(crate) use budget::{Budget, Slot};
 pub(crate) use file::DataFile;
 pub(crate) use lock::DirLock;
-pub(crate) use map::Map;
+pub(crate) use map::{Map, Resident};
 
 /// A file operation that changes or syncs something, as the fault hook of [`crate::LogDirOptions`] is told it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -73,6 +73,9 @@ impl Operation {
     }
 }
 
+/// Bytes of all maps that may count as the process's own before it lets go of them.
+const RESIDENT_MAX: usize = 16 << 20;
+
 /// What a directory listing tells of one entry.
 pub(crate) struct Entry {
     pub(crate) name: String,
@@ -87,9 +90,12 @@ pub(crate) struct Disk {
     root_file: fs::File,
     faults: Option<FaultHook>,
     failure: OnceLock<StorageError>,
+    /// The directory is being closed in order: what is appended now would be missing from what the close leaves.
+    closing: AtomicBool,
     /// Cleared when the file system turns out not to know `fallocate`.
     can_allocate: AtomicBool,
     pub(crate) maps: Budget<crate::segment::Mapped>,
+    pub(crate) resident: Resident,
     pub(crate) files: Budget<DataFile>,
 }
 
@@ -108,8 +114,10 @@ impl Disk {
             root_file,
             faults,
             failure: OnceLock::new(),
+            closing: AtomicBool::new(false),
             can_allocate: AtomicBool::new(true),
             maps: Budget::new(map_budget),
+            resident: Resident::new(RESIDENT_MAX),
             files: Budget::new(descriptor_budget),
         })
     }
@@ -129,6 +137,20 @@ impl Disk {
             None => Ok(()),
             Some(error) => Err(error.clone()),
         }
+    }
+
+    /// Refuses appends and cuts from now on; syncs go on.
+    pub(crate) fn begin_close(&self) {
+        self.closing.store(true, Ordering::SeqCst);
+    }
+
+    /// `Err` once the directory is being closed.
+    pub(crate) fn check_open(&self) -> Result<(), StorageError> {
+        if self.closing.load(Ordering::SeqCst) {
+            let closed = io::Error::new(io::ErrorKind::BrokenPipe, "the log directory is closed");
+            return Err(StorageError::io("write to", &self.root, closed));
+        }
+        Ok(())
     }
 
     /// Runs one changing operation under the fault hook and the latch.
