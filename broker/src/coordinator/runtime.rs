@@ -30,7 +30,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::group::classic::{Join, Leaving, Sync as SyncRequest};
 use crate::group::records::Record;
-use crate::group::shard::{Commit, DescribedGroup, FetchedOffset, ListedGroup};
+use crate::group::shard::{Commit, DescribedGroup, FetchedOffset, ListedGroup, PartitionOffset};
 use crate::group::{
     Answer, Effects, GroupConfig, GroupError, GroupId, JoinRefused, Joined, Shard, Step, Synced, Token, limits,
 };
@@ -266,7 +266,7 @@ impl Groups {
         &self,
         group: &GroupId,
         require_stable: bool,
-    ) -> Outcome<Result<Vec<(Arc<str>, i32, FetchedOffset)>, GroupError>> {
+    ) -> Outcome<Result<Vec<PartitionOffset>, GroupError>> {
         self.step(group, |shard, _| Ok(shard.fetch_all(group, require_stable)))
     }
 

@@ -1,6 +1,7 @@
 //! Metadata and logs over restarts, on a whole broker.
 
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+#![allow(clippy::disallowed_methods, reason = "a test looks at the files and damages them")]
 
 use std::path::{Path, PathBuf};
 
@@ -189,7 +190,7 @@ async fn a_topic_whose_logs_cannot_be_made_is_not_created() {
     let broker = TestBroker::start(&[]).await;
     std::fs::write(broker.data_dir().join("t-1"), b"in the way").unwrap();
     let command = CreateTopic { partitions: 3, ..CreateTopic::with_defaults("t") };
-    let error = broker.broker().topics.create(&[command.clone()], false).remove(0).unwrap_err();
+    let error = broker.broker().topics.create(std::slice::from_ref(&command), false).remove(0).unwrap_err();
     assert!(error.to_string().contains("t-1 exists already"), "{error}");
     assert!(broker.broker().topics.topic("t").is_none());
     assert!(!broker.data_dir().join("t-0").exists());
