@@ -144,13 +144,14 @@ impl LogDir {
         self.shared.checkpoint()
     }
 
-    /// Flushes everything, leaves what makes the next start quick, and then the mark of a clean shutdown. No appends
-    /// may be going on; the logs take none afterwards that would survive as "clean".
+    /// Flushes everything, leaves what makes the next start quick, and then the mark of a clean shutdown. From its
+    /// beginning on, appends and cuts are refused; reads go on.
     pub fn close(&self) -> Result<(), StorageError> {
         if self.closed.swap(true, Ordering::AcqRel) {
             return Ok(());
         }
         self.shared.disk.check_online()?;
+        self.shared.disk.begin_close();
         let logs: Vec<_> = self.logs().into_iter().filter(|log| log.quarantine().is_none()).collect();
         let mut unsynced = Vec::new();
         for log in &logs {
@@ -217,6 +218,7 @@ impl Shared {
         }
         let key = (Arc::<str>::from(topic), partition);
         let path: Arc<Path> = Arc::from(self.disk.root().join(&name));
+        self.disk.check_open()?;
         let mut logs = self.logs.lock();
         if logs.contains_key(&key) || self.disk.exists(&path) {
             return Err(StorageError::Exists { path });

@@ -341,3 +341,16 @@ fn transactions_bound_the_stable_offset_and_aborted_ones_are_listed() {
     drop(dir);
     check(&only_log(&open(temp.path(), &tiny())));
 }
+
+#[test]
+fn a_closed_directory_takes_no_appends_that_its_clean_mark_would_deny() {
+    let temp = tempfile::tempdir().unwrap();
+    let dir = open(temp.path(), &tiny());
+    let log = create(&dir, &tiny());
+    append(&log, &batch(&["a"])).unwrap();
+    dir.close().unwrap();
+    assert!(matches!(append(&log, &batch(&["b"])), Err(AppendError::Storage(StorageError::Io { .. }))));
+    assert!(log.truncate_to(0).is_err());
+    assert!(dir.create("late", Uuid::nil(), 0, tiny()).is_err());
+    assert_eq!(values(&log), ["a"]);
+}

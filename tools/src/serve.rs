@@ -40,7 +40,7 @@ fn key_value(text: &str) -> Result<(String, String), String> {
 pub(crate) fn run(args: ServeArgs) -> ExitCode {
     let sources = ConfigSources {
         file: args.config,
-        env: std::env::vars().filter(|(name, _)| name.starts_with("KAFKA_")).collect(),
+        env: ConfigSources::process_env(),
         overrides: args.overrides,
         data_dir: args.data_dir,
         listen: args.listen,

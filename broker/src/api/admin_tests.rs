@@ -341,10 +341,26 @@ async fn an_epoch_of_leadership_ends_where_the_next_begins() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_epoch_of_now_counts_before_anything_is_written_in_it() {
+    let broker = TestBroker::start(&[]).await;
+    broker.create("empty", 1, &[]);
+    broker.create("t", 1, &[]);
+    broker.append("t", &[1, 2]);
+    let end =
+        |broker: &TestBroker, topic, epoch| broker.broker().topics.find(topic, 0).unwrap().epoch_end_offset(epoch);
+    assert_eq!(end(&broker, "empty", 0), Some((0, 0)));
+    assert_eq!(offset(&broker, 10, -2).await, (0, 0, -1));
+    let broker = broker.restart(&[]).await.restart(&[]).await;
+    let ends: Vec<_> = (-1..4).map(|epoch| end(&broker, "t", epoch)).collect();
+    assert_eq!(ends, [None, Some((0, 2)), Some((0, 2)), Some((2, 2)), None]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn records_are_deleted_up_to_an_offset() {
     let broker = TestBroker::start(&[]).await;
     broker.create("t", 1, &[]);
     broker.create("compacted", 1, &[("cleanup.policy", "compact")]);
+    broker.create("kept", 1, &[("cleanup.policy", "")]);
     broker.append("t", &[1, 2, 3, 4, 5]);
     let delete = async |version, name: &str, offset| {
         let asked = DeleteRecordsPartition::default().with_offset(offset);
@@ -360,6 +376,7 @@ async fn records_are_deleted_up_to_an_offset() {
     assert_eq!(delete(2, "t", -1).await, (0, 5));
     assert_eq!(offset(&broker, 10, -2).await, (0, 5, -1));
     assert_eq!(delete(2, "compacted", 0).await, (Code::PolicyViolation.code(), -1));
+    assert_eq!(delete(2, "kept", 0).await, (0, 0));
     assert_eq!(delete(2, "nowhere", 0).await, (Code::UnknownTopicOrPartition.code(), -1));
 }
 

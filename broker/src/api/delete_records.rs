@@ -37,7 +37,7 @@ fn delete(topic: &str, asked: &DeleteRecordsPartition, ctx: &Context<'_>) -> Res
     if names::is_internal(topic) {
         return Err(ResponseError::InvalidTopicException);
     }
-    if !partition.with_config(|config| config.delete) {
+    if partition.with_config(|config| config.compact && !config.delete) {
         // Only compaction may decide what of such a topic goes.
         return Err(ResponseError::PolicyViolation);
     }

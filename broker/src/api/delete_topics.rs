@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::errors::{self, Failure};
 use super::{Context, Handler, Reply};
-use crate::topics::Registry;
+use crate::topics::{DeleteTopicError, Registry};
 
 const TOPICS_SINCE: i16 = 6;
 const DELETION_DISABLED_SINCE: i16 = 3;
@@ -71,8 +71,11 @@ fn resolve(named: Vec<Named>, registry: &Registry) -> (Vec<DeletableTopicResult>
             Some(_) if !topic.id.is_nil() => invalid("You may not specify both topic name and topic id."),
             None if mentions[&topic.id] > 1 => invalid("Duplicate topic id."),
             Some(name) if names[name] > 1 => invalid("Duplicate topic name."),
-            None => registry.topic_by_id(topic.id).ok_or(Failure::from(ResponseError::UnknownTopicId)),
-            Some(name) => registry.topic(name).ok_or(Failure::from(ResponseError::UnknownTopicOrPartition)),
+            None => registry.topic_by_id(topic.id).ok_or(errors::delete_topic(&DeleteTopicError::UnknownTopicId)),
+            Some(name) => registry.topic(name).ok_or_else(|| {
+                let message = "This server does not host this topic-partition.";
+                Failure::with(ResponseError::UnknownTopicOrPartition, message)
+            }),
         };
         match found {
             Ok(found) => {

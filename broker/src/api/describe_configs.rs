@@ -33,7 +33,9 @@ impl Handler for DescribeConfigsRequest {
                 }
                 Err(failure) => {
                     result.error_code = failure.error.code();
-                    result.error_message = failure.message.map(|text| StrBytes::from_string(text.into_owned()));
+                    // "" where there is nothing to say, as Kafka has it.
+                    result.error_message =
+                        Some(StrBytes::from_string(failure.message.unwrap_or_default().into_owned()));
                 }
             }
             result
@@ -57,7 +59,7 @@ fn entries(broker: &Broker, resource: &DescribeConfigsResource) -> Result<Vec<En
         }
         Some(Resource::Broker) if name.is_empty() => Ok(describe::all_brokers(&config)),
         Some(Resource::Broker) => {
-            check_node(name, config.node_id, " or empty string").map_err(invalid)?;
+            check_node(name, config.node_id, " or empty string,").map_err(invalid)?;
             let registry = broker.topics.registry();
             let largest = registry.topics().map(|topic| topic.config.max_message_bytes).max();
             Ok(describe::broker(&config, largest.unwrap_or(0)))
@@ -82,7 +84,7 @@ fn entries(broker: &Broker, resource: &DescribeConfigsResource) -> Result<Vec<En
 fn check_node(name: &str, node: i32, or: &str) -> Result<(), String> {
     match name.parse::<i32>() {
         Ok(id) if id == node => Ok(()),
-        Ok(_) => Err(format!("Unexpected broker id, expected {node}{or}, but received {name}")),
+        Ok(_) => Err(format!("Unexpected broker id, expected {node}{or} but received {name}")),
         Err(_) => Err(format!("Broker id must be an integer, but it is: {name}")),
     }
 }
@@ -131,7 +133,7 @@ mod tests {
     #[test]
     fn only_this_brokers_number_names_it() {
         assert_eq!(check_node("1", 1, ""), Ok(()));
-        assert_eq!(check_node("2", 1, ""), Err("Unexpected broker id, expected 1, but received 2".to_owned()));
+        assert_eq!(check_node("2", 1, ""), Err("Unexpected broker id, expected 1 but received 2".to_owned()));
         assert_eq!(check_node("one", 1, ""), Err("Broker id must be an integer, but it is: one".to_owned()));
     }
 }

@@ -7,7 +7,7 @@ use jackdaw_protocol::messages::{
 
 use super::errors::{self, Failure};
 use super::{Context, Handler, Reply};
-use crate::topics::names;
+use crate::topics::{FindError, names};
 
 impl Handler for DescribeProducersRequest {
     fn handle(self, ctx: &Context<'_>) -> Reply<DescribeProducersResponse> {
@@ -30,7 +30,10 @@ impl Handler for DescribeProducersRequest {
 
 fn producers(topic: &str, index: i32, ctx: &Context<'_>) -> Result<Vec<ProducerState>, Failure> {
     names::check(topic).map_err(|error| Failure::with(ResponseError::InvalidTopicException, error.to_string()))?;
-    let partition = ctx.broker.topics.find(topic, index).map_err(errors::find)?;
+    let partition = ctx.broker.topics.find(topic, index).map_err(|error| Failure {
+        error: errors::find(error),
+        message: (error == FindError::UnknownTopic).then(|| "This server does not host this topic-partition.".into()),
+    })?;
     let describe = |state: jackdaw_storage::ProducerState| {
         ProducerState::default()
             .with_producer_id(ProducerId(state.producer_id))

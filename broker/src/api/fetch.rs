@@ -359,7 +359,7 @@ fn divergence(partition: &Partition, params: &Params) -> Option<EpochEndOffset> 
     if params.last_fetched_epoch < 0 {
         return None;
     }
-    let (epoch, end_offset) = partition.log().epoch_end_offset(params.last_fetched_epoch)?;
+    let (epoch, end_offset) = partition.epoch_end_offset(params.last_fetched_epoch)?;
     let diverges = epoch < params.last_fetched_epoch || end_offset < params.fetch_offset;
     diverges.then(|| EpochEndOffset::default().with_epoch(epoch).with_end_offset(end_offset))
 }

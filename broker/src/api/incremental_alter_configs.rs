@@ -117,7 +117,7 @@ fn alter_one(broker: &Broker, wish: &Wish, mode: Mode, validate_only: bool) -> R
         // AlterConfigs of old never knew loggers.
         Some(Resource::BrokerLogger) if mode == Mode::Incremental => Err(Failure::with(
             ResponseError::InvalidConfig,
-            "Log levels are chosen when the broker starts, by its environment variable RUST_LOG, and cannot change at run time.",
+            "Log levels are chosen when the broker starts, by its environment variable JACKDAW_LOG, and cannot change at run time.",
         )),
         Some(Resource::ClientMetrics) => Err(Failure::with(
             ResponseError::InvalidConfig,

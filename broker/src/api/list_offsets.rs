@@ -111,7 +111,9 @@ fn offset(partition: &Partition, timestamp: i64, visible: Visible) -> Result<Opt
         LATEST => return Ok(Some(at(end, partition.leader_epoch()))),
         EARLIEST | EARLIEST_LOCAL => {
             let start = log.log_start_offset();
-            return Ok(Some(at(start, log.epoch_at(start).unwrap_or(-1))));
+            // An empty log has no epoch but that of now.
+            let none = if start == log.log_end_offset() { partition.leader_epoch() } else { -1 };
+            return Ok(Some(at(start, log.epoch_at(start).unwrap_or(none))));
         }
         LATEST_TIERED => return Ok(Some(at(UNKNOWN, -1))),
         MAX_TIMESTAMP => log.max_timestamp(),

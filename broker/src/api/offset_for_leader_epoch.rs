@@ -34,5 +34,5 @@ fn end_offset(
 ) -> Result<Option<(i32, i64)>, ResponseError> {
     let partition = ctx.broker.topics.find(topic, asked.partition).map_err(errors::find)?;
     errors::check_leader_epoch(asked.current_leader_epoch, partition.leader_epoch())?;
-    Ok(partition.log().epoch_end_offset(asked.leader_epoch))
+    Ok(partition.epoch_end_offset(asked.leader_epoch))
 }

@@ -93,6 +93,8 @@ pub fn validate_all(overrides: &BTreeMap<String, String>, broker: &Config) -> Re
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
     use super::*;
 
     fn check(settings: &[(&str, &str)]) -> Result<(), String> {

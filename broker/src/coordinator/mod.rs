@@ -5,8 +5,10 @@
 
 mod batches;
 mod load;
+mod outcome;
 mod runtime;
 mod timers;
 mod topic;
 
-pub use runtime::{Groups, Outcome, partition_for};
+pub use outcome::Outcome;
+pub use runtime::{FetchedOffsets, Groups, Verdicts, partition_for};

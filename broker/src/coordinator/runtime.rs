@@ -10,14 +10,11 @@
 //! `NotCoordinator`, and stays away until a restart reads the log again.
 
 use std::collections::HashMap;
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
-use futures_util::FutureExt;
 use jackdaw_protocol::records::Codec;
 use jackdaw_storage::Origin;
 use parking_lot::{Mutex, MutexGuard};
@@ -25,12 +22,12 @@ use tokio::sync::{Notify, oneshot};
 use uuid::Uuid;
 
 use super::timers::Timers;
-use super::{batches, load};
+use super::{Outcome, batches, load};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::group::classic::{Join, Leaving, Sync as SyncRequest};
 use crate::group::records::Record;
-use crate::group::shard::{Commit, DescribedGroup, FetchedOffset, ListedGroup, PartitionOffset};
+use crate::group::shard::{Commit, DescribedGroup, FetchedOffset, ListedGroup};
 use crate::group::{
     Answer, Effects, GroupConfig, GroupError, GroupId, JoinRefused, Joined, Shard, Step, Synced, Token, limits,
 };
@@ -41,48 +38,11 @@ const EXPIRE_AT_ONCE: usize = 256;
 /// Nothing is due: look again when woken.
 const NEVER: u64 = u64::MAX;
 
-/// An answer that is there, or that comes.
-pub enum Outcome<T> {
-    /// It is there.
-    Now(T),
-    /// It comes.
-    Later(Pin<Box<dyn Future<Output = T> + Send>>),
-}
+/// One verdict for each thing asked for, in the order asked.
+pub type Verdicts = Vec<Result<(), GroupError>>;
 
-impl<T: Send + 'static> Outcome<T> {
-    /// The same answer in other words.
-    pub fn map<U>(self, words: impl FnOnce(T) -> U + Send + 'static) -> Outcome<U> {
-        match self {
-            Outcome::Now(answer) => Outcome::Now(words(answer)),
-            Outcome::Later(coming) => Outcome::Later(Box::pin(async move { words(coming.await) })),
-        }
-    }
-
-    /// Many answers as one.
-    pub fn all(outcomes: Vec<Outcome<T>>) -> Outcome<Vec<T>> {
-        let later = outcomes.iter().any(|outcome| matches!(outcome, Outcome::Later(_)));
-        let answers = async move {
-            let mut answers = Vec::with_capacity(outcomes.len());
-            for outcome in outcomes {
-                answers.push(outcome.wait().await);
-            }
-            answers
-        };
-        if later {
-            return Outcome::Later(Box::pin(answers));
-        }
-        // Nothing in there waits, so the first poll ends it.
-        Outcome::Now(answers.now_or_never().unwrap_or_default())
-    }
-
-    /// Waits for it.
-    pub async fn wait(self) -> T {
-        match self {
-            Outcome::Now(answer) => answer,
-            Outcome::Later(coming) => coming.await,
-        }
-    }
-}
+/// Committed offsets with the topic and partition they are of.
+pub type FetchedOffsets = Vec<(Arc<str>, i32, FetchedOffset)>;
 
 /// All groups that this broker coordinates.
 pub struct Groups {
@@ -234,16 +194,12 @@ impl Groups {
     }
 
     /// LeaveGroup.
-    pub fn leave(
-        &self,
-        group: &GroupId,
-        leaving: &[Leaving],
-    ) -> Outcome<Result<Vec<Result<(), GroupError>>, GroupError>> {
+    pub fn leave(&self, group: &GroupId, leaving: &[Leaving]) -> Outcome<Result<Verdicts, GroupError>> {
         self.step(group, |shard, step| Ok(shard.leave(group, leaving, step)))
     }
 
     /// OffsetCommit.
-    pub fn commit(&self, commit: Commit) -> Outcome<Result<Vec<Result<(), GroupError>>, GroupError>> {
+    pub fn commit(&self, commit: Commit) -> Outcome<Result<Verdicts, GroupError>> {
         let group = commit.group.clone();
         self.step(&group, |shard, step| shard.commit(commit, step))
     }
@@ -262,11 +218,7 @@ impl Groups {
     }
 
     /// OffsetFetch of everything that the group committed.
-    pub fn fetch_all(
-        &self,
-        group: &GroupId,
-        require_stable: bool,
-    ) -> Outcome<Result<Vec<PartitionOffset>, GroupError>> {
+    pub fn fetch_all(&self, group: &GroupId, require_stable: bool) -> Outcome<Result<FetchedOffsets, GroupError>> {
         self.step(group, |shard, _| Ok(shard.fetch_all(group, require_stable)))
     }
 
@@ -275,7 +227,7 @@ impl Groups {
         &self,
         group: &GroupId,
         partitions: &[(Arc<str>, i32)],
-    ) -> Outcome<Result<Vec<Result<(), GroupError>>, GroupError>> {
+    ) -> Outcome<Result<Verdicts, GroupError>> {
         self.step(group, |shard, step| shard.delete_offsets(group, partitions, step))
     }
 

@@ -74,9 +74,6 @@ pub enum FetchedOffset {
     Unstable,
 }
 
-/// Topic, partition, and what OffsetFetch answers for it.
-pub type PartitionOffset = (Arc<str>, i32, FetchedOffset);
-
 /// A group in ListGroups.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListedGroup {
@@ -250,7 +247,7 @@ impl Shard {
     }
 
     /// OffsetFetch of everything that the group committed.
-    pub fn fetch_all(&self, group: &str, require_stable: bool) -> Vec<PartitionOffset> {
+    pub fn fetch_all(&self, group: &str, require_stable: bool) -> Vec<(Arc<str>, i32, FetchedOffset)> {
         let Some(present) = self.groups.get(group) else { return Vec::new() };
         let answer = |topic: &str, partition| self.fetch(group, topic, partition, require_stable);
         let offsets = present.offsets.iter();

@@ -105,6 +105,20 @@ impl Partition {
         self.leader_epoch.store(epoch, Ordering::Relaxed);
     }
 
+    /// The largest epoch of leadership not above `requested`, and the offset where it ended (KIP-101). The epoch of now
+    /// counts even before anything is appended in it: it began at the log end.
+    pub fn epoch_end_offset(&self, requested: i32) -> Option<(i32, i64)> {
+        let (current, end) = (self.leader_epoch(), self.log.log_end_offset());
+        match self.log.latest_epoch() {
+            Some(latest) if latest >= current => self.log.epoch_end_offset(requested),
+            _ if requested < 0 || requested > current => None,
+            _ if requested == current => Some((current, end)),
+            Some(latest) if requested >= latest => Some((latest, end)),
+            Some(_) => self.log.epoch_end_offset(requested),
+            None => Some((requested, end)),
+        }
+    }
+
     /// The topic's configuration in effect.
     pub fn topic_config(&self) -> Arc<TopicConfig> {
         self.config.load_full()

@@ -112,7 +112,7 @@ impl Topics {
 
     fn host_everything(&self) -> Result<(), StoreError> {
         let mut writer = self.writer.lock();
-        self.load_dynamic_configs(writer.catalog.image());
+        self.load_dynamic_configs(writer.catalog.image())?;
         let mut found = FoundLogs::scan(&self.dirs);
         if writer.catalog.image().version == 0 && !found.is_empty() {
             let adopted = found.adopted(self.node_id);

@@ -11,6 +11,7 @@ use uuid::Uuid;
 use super::catalog::{ApplyError, Catalog};
 use super::names::CLUSTER_METADATA;
 use super::record::{DecodeError, Record};
+use crate::config::ConfigError;
 
 /// Kafka's id of the metadata topic.
 const METADATA_TOPIC_ID: Uuid = Uuid::from_u128(1);
@@ -26,6 +27,9 @@ const UNPACKED_CAP: usize = 1 << 30;
 pub enum StoreError {
     #[error(transparent)]
     Storage(#[from] StorageError),
+    /// What is stored does not go with the broker's configuration.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
     #[error("cannot read the metadata log: {0}")]
     Read(#[from] ReadError),
     #[error("cannot append to the metadata log: {0}")]

@@ -14,7 +14,7 @@ use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::config::FaultHook;
 use crate::error::StorageError;
@@ -87,6 +87,8 @@ pub(crate) struct Disk {
     root_file: fs::File,
     faults: Option<FaultHook>,
     failure: OnceLock<StorageError>,
+    /// The directory is being closed in order: what is appended now would be missing from what the close leaves.
+    closing: AtomicBool,
     /// Cleared when the file system turns out not to know `fallocate`.
     can_allocate: AtomicBool,
     pub(crate) maps: Budget<crate::segment::Mapped>,
@@ -108,6 +110,7 @@ impl Disk {
             root_file,
             faults,
             failure: OnceLock::new(),
+            closing: AtomicBool::new(false),
             can_allocate: AtomicBool::new(true),
             maps: Budget::new(map_budget),
             files: Budget::new(descriptor_budget),
@@ -129,6 +132,20 @@ impl Disk {
             None => Ok(()),
             Some(error) => Err(error.clone()),
         }
+    }
+
+    /// Refuses appends and cuts from now on; syncs go on.
+    pub(crate) fn begin_close(&self) {
+        self.closing.store(true, Ordering::SeqCst);
+    }
+
+    /// `Err` once the directory is being closed.
+    pub(crate) fn check_open(&self) -> Result<(), StorageError> {
+        if self.closing.load(Ordering::SeqCst) {
+            let closed = io::Error::new(io::ErrorKind::BrokenPipe, "the log directory is closed");
+            return Err(StorageError::io("write to", &self.root, closed));
+        }
+        Ok(())
     }
 
     /// Runs one changing operation under the fault hook and the latch.

@@ -41,7 +41,7 @@ impl Log {
         let target = self.log_end_offset();
         let flushing = self.flush_lock.lock();
         if self.flushed_offset() >= target && !self.needs_flush() {
-            self.check_writable()?;
+            self.check_syncable()?;
             return Ok(self.flushed_offset()); // somebody's flush covered it while this one waited
         }
         self.flush_job(flushing)?.sync()
@@ -63,7 +63,7 @@ impl Log {
 
     fn flush_job<'a>(&'a self, flushing: MutexGuard<'a, ()>) -> Result<FlushJob<'a>, StorageError> {
         let mut writer = self.writer.lock();
-        self.check_writable()?;
+        self.check_syncable()?;
         self.take_job(&mut writer, flushing)
     }
 

@@ -295,8 +295,14 @@ impl Log {
         self.damage.as_ref().map(|d| &d.error)
     }
 
-    /// `Err` when nothing may be written any more.
+    /// `Err` when nothing may be changed any more.
     fn check_writable(&self) -> Result<(), StorageError> {
+        self.disk.check_open()?;
+        self.check_syncable()
+    }
+
+    /// `Err` when nothing can be synced any more.
+    fn check_syncable(&self) -> Result<(), StorageError> {
         if self.deleted.load(Ordering::Acquire) {
             return Err(self.deleted_error());
         }

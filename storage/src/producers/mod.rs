@@ -26,11 +26,9 @@ pub(crate) struct BatchMeta {
 
 impl BatchMeta {
     fn first_sequence(&self) -> i32 {
+        let first = i64::from(self.last_sequence) - i64::from(self.offset_delta);
         // Sequences wrap from 2^31-1 to 0.
-        match self.last_sequence.checked_sub(self.offset_delta) {
-            Some(first) if first >= 0 => first,
-            _ => i32::MAX - (self.offset_delta - self.last_sequence) + 1,
-        }
+        (if first >= 0 { first } else { first + (1 << 31) }) as i32
     }
 
     pub(crate) fn first_offset(&self) -> i64 {

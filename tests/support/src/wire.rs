@@ -136,6 +136,21 @@ impl Client {
         }
     }
 
+    /// Reads whatever still comes until the broker closes the connection.
+    pub fn drain(&mut self) {
+        let mut bytes = [0; 4096];
+        loop {
+            match self.stream.read(&mut bytes) {
+                Ok(0) => return,
+                Ok(_) => {}
+                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                    panic!("the broker left the connection open")
+                }
+                Err(_) => return,
+            }
+        }
+    }
+
     /// Says that no more will be sent.
     pub fn finish_sending(&mut self) {
         let _ = self.stream.shutdown(Shutdown::Write);
