@@ -117,7 +117,15 @@ impl LogDir {
     /// Deletes a log. Its directory is renamed, so that the name is free at once, then removed. Slices already read
     /// stay readable; everything else asked of the log is answered with [`StorageError::Deleted`].
     pub fn delete(&self, log: &Arc<Log>) -> Result<(), StorageError> {
-        self.shared.delete(log)
+        self.detach(std::slice::from_ref(log))?.remove()
+    }
+
+    /// The first half of deleting several logs: their directories are renamed, with one sync for all. Giving the files
+    /// back to the file system may take long, and is left to the caller: [`Detached::remove`]. What that does not come
+    /// to is removed at the next start.
+    pub fn detach(&self, logs: &[Arc<Log>]) -> Result<Detached, StorageError> {
+        let paths = self.shared.detach(logs)?;
+        Ok(Detached { disk: Arc::clone(&self.shared.disk), paths })
     }
 
     /// Takes a log out of service and renames its directory to one that no start loads again; answers the new path. What
@@ -203,6 +211,19 @@ impl LogDir {
     }
 }
 
+/// Directories of deleted logs, still to be removed.
+pub struct Detached {
+    disk: Arc<Disk>,
+    paths: Vec<PathBuf>,
+}
+
+impl Detached {
+    /// Removes them.
+    pub fn remove(self) -> Result<(), StorageError> {
+        self.paths.iter().try_for_each(|path| self.disk.remove_dir_all(path))
+    }
+}
+
 impl Shared {
     fn create(
         self: &Arc<Shared>,
@@ -256,19 +277,26 @@ impl Shared {
         Ok(log)
     }
 
-    fn delete(&self, log: &Arc<Log>) -> Result<(), StorageError> {
-        log.mark_deleted();
-        let mut logs = self.logs.lock();
-        let key = (Arc::clone(log.topic_arc()), log.partition());
-        if !logs.get(&key).is_some_and(|present| Arc::ptr_eq(present, log)) {
-            return Ok(()); // somebody else was faster
+    fn detach(&self, deleted: &[Arc<Log>]) -> Result<Vec<PathBuf>, StorageError> {
+        let mut aside = Vec::with_capacity(deleted.len());
+        {
+            let mut logs = self.logs.lock();
+            for log in deleted {
+                log.mark_deleted();
+                let key = (Arc::clone(log.topic_arc()), log.partition());
+                if !logs.get(&key).is_some_and(|present| Arc::ptr_eq(present, log)) {
+                    continue; // somebody else was faster
+                }
+                let path = self.disk.root().join(set_aside_name(log.topic(), log.partition(), "delete"));
+                self.disk.rename(log.path(), &path)?;
+                logs.remove(&key);
+                aside.push(path);
+            }
         }
-        let aside = self.disk.root().join(set_aside_name(log.topic(), log.partition(), "delete"));
-        self.disk.rename(log.path(), &aside)?;
-        logs.remove(&key);
-        drop(logs);
-        self.disk.sync_dir(self.disk.root())?;
-        self.disk.remove_dir_all(&aside)
+        if !aside.is_empty() {
+            self.disk.sync_dir(self.disk.root())?;
+        }
+        Ok(aside)
     }
 
     fn set_aside(&self, log: &Arc<Log>) -> Result<PathBuf, StorageError> {
@@ -380,6 +408,19 @@ fn read_offsets(disk: &Disk, name: &str) -> Result<Offsets, OpenError> {
     }
 }
 
+/// Topic and partition of every log in the directory; what was being deleted when the broker stopped goes now.
+fn stored_logs(disk: &Disk) -> Result<Vec<(String, i32)>, OpenError> {
+    let mut found = Vec::new();
+    for entry in disk.list(disk.root())?.into_iter().filter(|entry| entry.is_dir) {
+        if entry.name.ends_with("-delete") {
+            disk.remove_dir_all(&disk.root().join(&entry.name))?;
+        } else if let Some((topic, partition)) = partition_of(&entry.name) {
+            found.push((topic.to_owned(), partition));
+        }
+    }
+    Ok(found)
+}
+
 /// Loads every partition directory; whether there were any.
 fn load_all(
     shared: &Arc<Shared>,
@@ -392,14 +433,7 @@ fn load_all(
     let recovery_points = read_offsets(disk, RECOVERY_POINT)?;
     let high_watermarks = read_offsets(disk, HIGH_WATERMARK)?;
     let log_starts = read_offsets(disk, LOG_START)?;
-    let mut found: Vec<(String, i32)> = Vec::new();
-    for entry in disk.list(disk.root())?.into_iter().filter(|entry| entry.is_dir) {
-        if entry.name.ends_with("-delete") {
-            disk.remove_dir_all(&disk.root().join(&entry.name))?;
-        } else if let Some((topic, partition)) = partition_of(&entry.name) {
-            found.push((topic.to_owned(), partition));
-        }
-    }
+    let found = stored_logs(disk)?;
     let load_one = |key: &(String, i32)| {
         load(LoadRequest {
             disk,

@@ -44,7 +44,7 @@ mod segment;
 mod walk;
 
 pub use config::{FaultHook, LogConfig, LogDirOptions, TimestampType};
-pub use dir::{LogDir, RecoveryProgress};
+pub use dir::{Detached, LogDir, RecoveryProgress};
 pub use disk::Operation;
 pub use error::{AppendError, DeleteRecordsError, OpenError, ReadError, StorageError};
 pub use log::{AbortedTxn, Append, Appended, Log, Origin, ProducerState, Slice, TimestampOffset};

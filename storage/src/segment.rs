@@ -69,6 +69,9 @@ pub(crate) struct Segment {
     sealed: AtomicBool,
     /// Its files were replaced or removed: nothing may be opened by their names any more.
     gone: AtomicBool,
+    /// Number, from 1, of the [`WARM_WINDOW`] that was last found in memory: a reader that goes through the segment
+    /// probes it once, not at every fetch.
+    warm_window: AtomicU64,
 }
 
 /// `00000000000000000042.log`, and its siblings.
@@ -103,6 +106,7 @@ impl Segment {
             txns: Mutex::new(Some(txns)),
             sealed: AtomicBool::new(false),
             gone: AtomicBool::new(false),
+            warm_window: AtomicU64::new(0),
         }
     }
 
@@ -295,6 +299,7 @@ impl Segment {
             self.stop_of_range(&mapped, start, limit.min(u64::from(end.size)) as u32, upper_bound, end)?
         };
         let bytes = mapped.data.slice(start as usize..stop as usize);
+        self.disk.resident.note(&mapped.map, bytes.len());
         Ok(Some(Found { bytes, first_offset, range: (start, stop), map: mapped.map.clone() }))
     }
 
@@ -351,9 +356,20 @@ impl Segment {
         if memory.is_some() && u64::from(end.size) - start.min(u64::from(end.size)) <= HOT_TAIL {
             return false;
         }
+        let window = start / WARM_WINDOW + 1;
+        if self.warm_window.load(Ordering::Relaxed) == window {
+            return false;
+        }
         let Ok(file) = self.open_read() else { return false };
-        let last = (start + max_bytes as u64).min(u64::from(end.size).saturating_sub(1));
-        [start, start + (last.saturating_sub(start)) / 2, last].iter().any(|&p| !file.is_cached(p))
+        let size = u64::from(end.size).saturating_sub(1);
+        let last = (start + max_bytes as u64).min(size);
+        if [start, start + (last.saturating_sub(start)) / 2, last].iter().any(|&p| !file.is_cached(p)) {
+            return true;
+        }
+        if file.is_cached((window * WARM_WINDOW).min(size)) {
+            self.warm_window.store(window, Ordering::Relaxed);
+        }
+        false
     }
 
     /// Position and header facts by offset index, for walks with `pread`: where to start for `offset`.
@@ -450,3 +466,6 @@ impl Segment {
 
 /// What was appended last is in the page cache: no need to ask the kernel.
 const HOT_TAIL: u64 = 64 << 20;
+
+/// Bytes that one probe of the page cache speaks for.
+const WARM_WINDOW: u64 = 4 << 20;

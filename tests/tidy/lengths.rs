@@ -9,7 +9,8 @@ const FUNCTION_LINES: usize = 70;
 const LONG_FILES: &[(&str, usize, &str)] = &[];
 
 /// The same for functions: file, function, lines at most, why.
-const LONG_FUNCTIONS: &[(&str, &str, usize, &str)] = &[];
+const LONG_FUNCTIONS: &[(&str, &str, usize, &str)] =
+    &[("broker/src/config/broker.rs", "from_values", 97, "one line for each field of Config: a list, not a procedure")];
 
 /// Names and lengths of the functions of a file; a length runs from the line of `fn` to that of its closing brace.
 fn functions(code: &str) -> Vec<(String, usize)> {

@@ -2,7 +2,7 @@
 //!
 //! Version 5 adds messages. Where `delete.topic.enable` is false all is refused: with 73 from version 3 on.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use jackdaw_protocol::messages::delete_topics_response::DeletableTopicResult;
 use jackdaw_protocol::messages::{DeleteTopicsRequest, DeleteTopicsResponse, ResponseError, StrBytes, TopicName};
@@ -64,6 +64,7 @@ fn resolve(named: Vec<Named>, registry: &Registry) -> (Vec<DeletableTopicResult>
         }
     }
     let mut resolved: Vec<Named> = Vec::new();
+    let mut told = HashSet::new();
     for mut topic in named {
         let invalid = |message: &'static str| Err(Failure::with(ResponseError::InvalidRequest, message));
         let found = match &topic.name {
@@ -71,7 +72,9 @@ fn resolve(named: Vec<Named>, registry: &Registry) -> (Vec<DeletableTopicResult>
             Some(_) if !topic.id.is_nil() => invalid("You may not specify both topic name and topic id."),
             None if mentions[&topic.id] > 1 => invalid("Duplicate topic id."),
             Some(name) if names[name] > 1 => invalid("Duplicate topic name."),
-            None => registry.topic_by_id(topic.id).ok_or(errors::delete_topic(&DeleteTopicError::UnknownTopicId)),
+            None => {
+                registry.topic_by_id(topic.id).ok_or_else(|| errors::delete_topic(&DeleteTopicError::UnknownTopicId))
+            }
             Some(name) => registry.topic(name).ok_or_else(|| {
                 let message = "This server does not host this topic-partition.";
                 Failure::with(ResponseError::UnknownTopicOrPartition, message)
@@ -85,8 +88,7 @@ fn resolve(named: Vec<Named>, registry: &Registry) -> (Vec<DeletableTopicResult>
             }
             Err(failure) => {
                 // A duplicate is told once, as Kafka does.
-                let told = |result: &DeletableTopicResult| result.name == topic.name && result.topic_id == topic.id;
-                if !refused.iter().any(told) {
+                if told.insert((topic.name.clone(), topic.id)) {
                     refused.push(result(topic, Some(failure)));
                 }
             }

@@ -26,8 +26,13 @@ pub(super) fn make_room(buffer: &mut BytesMut, wanted: usize) {
 /// A buffer of at least `capacity`.
 fn take(capacity: usize) -> BytesMut {
     POOL.with_borrow_mut(|pool| {
-        while let Some(at) = pool.iter().rposition(|buffer| buffer.capacity() >= capacity) {
-            let mut buffer = pool.swap_remove(at);
+        // The smallest that fits, so that the large ones are there for large frames.
+        let fitting = |pool: &Vec<BytesMut>| {
+            let fits = pool.iter().enumerate().filter(|(_, buffer)| buffer.capacity() >= capacity);
+            fits.min_by_key(|(_, buffer)| buffer.capacity()).map(|(at, _)| at)
+        };
+        while let Some(at) = fitting(pool) {
+            let mut buffer = pool.remove(at);
             // One whose frames are still held somewhere cannot be used again.
             if buffer.try_reclaim(capacity) {
                 return buffer;
@@ -46,9 +51,11 @@ pub(super) fn give(mut buffer: BytesMut) {
         return;
     }
     POOL.with_borrow_mut(|pool| {
-        let pooled: usize = pool.iter().map(BytesMut::capacity).sum();
-        if pooled + buffer.capacity() <= limits::POOLED_BUFFER_BYTES {
-            pool.push(buffer);
+        pool.push(buffer);
+        let mut pooled: usize = pool.iter().map(BytesMut::capacity).sum();
+        // The one that was not used for longest goes first.
+        while pooled > limits::POOLED_BUFFER_BYTES {
+            pooled -= pool.remove(0).capacity();
         }
     });
 }

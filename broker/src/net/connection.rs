@@ -224,7 +224,13 @@ impl Connection {
         while !out.is_empty() {
             let mut slices = [IoSlice::new(&[]); limits::SLICES_PER_WRITE];
             let count = out.slices(&mut slices);
-            match Pin::new(&mut self.stream).poll_write_vectored(cx, &slices[..count]) {
+            let stream = Pin::new(&mut self.stream);
+            // One slice, the usual case, is cheaper to send than a vector of one.
+            let written = match slices[..count] {
+                [one] => stream.poll_write(cx, &one),
+                _ => stream.poll_write_vectored(cx, &slices[..count]),
+            };
+            match written {
                 Poll::Ready(Ok(0)) => return Err(Closing::ByPeer),
                 Poll::Ready(Ok(written)) => {
                     out.advance(written);
@@ -268,7 +274,7 @@ impl Connection {
         let len = self.input.len();
         let large = self.frame_bytes > limits::READ_BUFFER_BYTES;
         let wanted = if large {
-            self.frame_bytes.min((2 * len).max(limits::READ_BUFFER_BYTES))
+            self.frame_bytes.min((4 * len).max(limits::READ_BUFFER_BYTES))
         } else {
             self.frame_bytes.max(len + limits::READ_BUFFER_BYTES / 32)
         };

@@ -1,10 +1,11 @@
 //! Group commit: the one place where async meets the disk's sync.
 //!
-//! One thread per log directory. It starts the next sync as soon as the last one ended and covers everything that was
-//! asked for meanwhile; there is no timer.
+//! A few threads per log directory, each syncing one log at a time; a log is synced by one of them only. The next sync of
+//! a log starts as soon as the last one ended and covers everything that was appended meanwhile; there is no timer.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread::JoinHandle;
 
 use jackdaw_storage::{Log, LogDir};
@@ -14,65 +15,80 @@ use super::{NotDurable, Partition};
 use crate::clock::Clock;
 use crate::limits;
 
+/// Where a partition stands with its directory's sync threads.
+#[derive(Default)]
+pub(super) struct SyncState {
+    /// Somebody waits for a sync that has not begun.
+    asked: AtomicBool,
+    /// A thread is at work on it. Changed under the lock of the queue.
+    running: AtomicBool,
+}
+
 #[derive(Default)]
 struct Asked {
-    partitions: Vec<Arc<Partition>>,
+    queue: VecDeque<Arc<Partition>>,
+    threads: Vec<JoinHandle<()>>,
+    idle: usize,
     stopping: bool,
 }
 
-/// The sync thread of one log directory, and what is known of the directory's pace.
+/// The sync threads of one log directory, and what is known of the directory's pace.
 pub struct Flusher {
     dir: Arc<LogDir>,
     clock: Arc<Clock>,
-    /// Until when, by the coarse clock, appends are expected to block.
-    slow_until_ms: AtomicU64,
+    /// How many of the next appends are expected to block.
+    slow_appends: AtomicU32,
     asked: Mutex<Asked>,
     wake: Condvar,
-    thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Flusher {
-    /// Starts the thread.
+    /// Starts the first thread; others are started when syncs have to wait for one.
     pub fn start(dir: Arc<LogDir>, clock: Arc<Clock>) -> std::io::Result<Arc<Flusher>> {
-        let slow_until_ms = AtomicU64::new(0);
         let flusher = Arc::new(Flusher {
             dir,
             clock,
-            slow_until_ms,
+            slow_appends: AtomicU32::new(0),
             asked: Mutex::default(),
             wake: Condvar::new(),
-            thread: Mutex::default(),
         });
-        let runs = flusher.clone();
-        let thread = std::thread::Builder::new().name("flusher".into()).spawn(move || runs.run())?;
-        *flusher.thread.lock() = Some(thread);
+        let first = flusher.start_thread()?;
+        flusher.asked.lock().threads.push(first);
         Ok(flusher)
     }
 
-    /// The directory that this thread syncs.
+    fn start_thread(self: &Arc<Self>) -> std::io::Result<JoinHandle<()>> {
+        let flusher = self.clone();
+        std::thread::Builder::new().name("flusher".into()).spawn(move || flusher.run())
+    }
+
+    /// The directory that these threads sync.
     pub fn dir(&self) -> &Arc<LogDir> {
         &self.dir
     }
 
     /// Runs an append. Into the page cache it takes microseconds, and runs right here; a directory that made one wait
-    /// lately (dirty-page throttling, a slow disk) gets the next ones where they hold up no other connection of this
-    /// worker thread.
+    /// (dirty-page throttling, a slow disk) gets the next ones where they hold up no other connection of this worker
+    /// thread. Handing the worker's other tasks to another thread costs more than the append itself, and an append
+    /// also takes long when the thread was merely preempted: so this lasts for some appends only, not for a time.
     pub(super) fn append(&self, append: impl FnOnce()) {
-        if self.slow_until_ms.load(Ordering::Relaxed) > self.clock.coarse_ms() {
-            tokio::task::block_in_place(append);
-            return;
-        }
         let started = self.clock.monotonic();
-        append();
+        // Several workers may count down at once: then it ends a few appends sooner or later, which is no matter.
+        let slow_left = self.slow_appends.load(Ordering::Relaxed);
+        if slow_left > 0 {
+            self.slow_appends.store(slow_left - 1, Ordering::Relaxed);
+            tokio::task::block_in_place(append);
+        } else {
+            append();
+        }
         if self.clock.monotonic() - started > limits::SLOW_APPEND {
-            let until = self.clock.coarse_ms() + limits::SLOW_DIRECTORY.as_millis() as u64;
-            self.slow_until_ms.store(until, Ordering::Relaxed);
+            self.slow_appends.store(limits::SLOW_DIRECTORY_APPENDS, Ordering::Relaxed);
         }
     }
 
     /// Asks for a sync of this partition's log; its waits end when it is done.
-    pub(super) fn ask(&self, partition: &Arc<Partition>) {
-        if partition.sync_asked.swap(true, Ordering::AcqRel) {
+    pub(super) fn ask(self: &Arc<Self>, partition: &Arc<Partition>) {
+        if partition.sync.asked.swap(true, Ordering::AcqRel) {
             return;
         }
         let mut asked = self.asked.lock();
@@ -81,44 +97,75 @@ impl Flusher {
             partition.synced(Err(NotDurable::Stopping));
             return;
         }
-        asked.partitions.push(partition.clone());
-        self.wake.notify_one();
+        if partition.sync.running.load(Ordering::Relaxed) {
+            return; // the thread at work on it sees the flag when it is done
+        }
+        asked.queue.push_back(partition.clone());
+        // A thread that was woken counts as idle until it runs.
+        if asked.queue.len() <= asked.idle {
+            self.wake.notify_one();
+        } else if asked.threads.len() < limits::SYNC_THREADS {
+            match self.start_thread() {
+                Ok(thread) => asked.threads.push(thread),
+                Err(error) => tracing::warn!(%error, "no further sync thread; those that run do its work"),
+            }
+        }
     }
 
-    /// Ends the thread after the syncs asked for so far, and waits for that.
+    /// Ends the threads after the syncs asked for so far, and waits for that.
     pub fn stop(&self) {
-        self.asked.lock().stopping = true;
-        self.wake.notify_one();
-        if let Some(thread) = self.thread.lock().take() {
+        let threads = {
+            let mut asked = self.asked.lock();
+            asked.stopping = true;
+            std::mem::take(&mut asked.threads)
+        };
+        self.wake.notify_all();
+        for thread in threads {
             // Had it panicked, the panic hook has told.
             let _ = thread.join();
         }
     }
 
     fn run(&self) {
-        let mut partitions = Vec::new();
-        let mut logs: Vec<Arc<Log>> = Vec::new();
-        loop {
-            {
-                let mut asked = self.asked.lock();
-                while asked.partitions.is_empty() {
-                    if asked.stopping {
-                        return;
-                    }
-                    self.wake.wait(&mut asked);
-                }
-                std::mem::swap(&mut partitions, &mut asked.partitions);
-            }
+        while let Some(partitions) = self.next() {
             for partition in &partitions {
                 // Before the sync: whoever appends from here on must ask again.
-                partition.sync_asked.store(false, Ordering::Release);
-                logs.push(partition.log.clone());
+                partition.sync.asked.store(false, Ordering::Release);
             }
-            for (at, result) in self.dir.flush_many(&logs) {
-                partitions[at].synced(result.map_err(NotDurable::from));
+            if let [partition] = &partitions[..] {
+                partition.synced(partition.log.flush().map_err(NotDurable::from));
+            } else {
+                let logs: Vec<Arc<Log>> = partitions.iter().map(|partition| partition.log.clone()).collect();
+                for (at, result) in self.dir.flush_many(&logs) {
+                    partitions[at].synced(result.map_err(NotDurable::from));
+                }
             }
-            partitions.clear();
-            logs.clear();
+            let mut asked = self.asked.lock();
+            for partition in partitions {
+                partition.sync.running.store(false, Ordering::Relaxed);
+                if partition.sync.asked.load(Ordering::Acquire) {
+                    asked.queue.push_back(partition);
+                }
+            }
         }
+    }
+
+    /// What to sync next: one partition, or all that wait if they are many. `None` when the thread must end.
+    fn next(&self) -> Option<Vec<Arc<Partition>>> {
+        let mut asked = self.asked.lock();
+        while asked.queue.is_empty() {
+            if asked.stopping {
+                return None;
+            }
+            asked.idle += 1;
+            self.wake.wait(&mut asked);
+            asked.idle -= 1;
+        }
+        let count = if asked.queue.len() >= limits::SYNC_TOGETHER { asked.queue.len() } else { 1 };
+        let partitions: Vec<_> = asked.queue.drain(..count).collect();
+        for partition in &partitions {
+            partition.sync.running.store(true, Ordering::Relaxed);
+        }
+        Some(partitions)
     }
 }

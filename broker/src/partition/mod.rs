@@ -7,7 +7,7 @@ mod flusher;
 mod waiters;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::sync::atomic::{AtomicI32, Ordering};
 
 use arc_swap::ArcSwap;
 use jackdaw_protocol::records::Batch;
@@ -17,6 +17,7 @@ use tokio::sync::oneshot;
 use uuid::Uuid;
 
 pub use flusher::Flusher;
+use flusher::SyncState;
 use waiters::FetchWaiters;
 pub use waiters::{FetchWaiter, Watch};
 
@@ -46,7 +47,7 @@ pub struct Partition {
     fetchers: FetchWaiters,
     /// Producers waiting for every byte below an offset to be on the disk.
     durable: Mutex<Vec<(i64, Durable)>>,
-    sync_asked: AtomicBool,
+    sync: SyncState,
     flusher: Arc<Flusher>,
 }
 
@@ -70,7 +71,7 @@ impl Partition {
             config: ArcSwap::new(config),
             fetchers: FetchWaiters::default(),
             durable: Mutex::default(),
-            sync_asked: AtomicBool::new(false),
+            sync: SyncState::default(),
             flusher,
         })
     }

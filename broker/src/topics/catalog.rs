@@ -267,7 +267,7 @@ impl Catalog {
         } else {
             manual_assignment(command, rules, batch)?
         };
-        batch.names.insert(command.name.clone());
+        batch.take_name(&command.name);
         Ok(Record::TopicCreated { name: command.name.clone(), id: (rules.new_id)(), assignments, configs })
     }
 
@@ -281,9 +281,7 @@ impl Catalog {
         names::check(name)?;
         if let Some(key) = names::collision_key(name) {
             let existing = self.colliding.get(&key).and_then(|names| names.first().map(|name| name.to_string()));
-            let existing = existing.or_else(|| {
-                batch.names.iter().find(|other| names::collision_key(other).as_ref() == Some(&key)).cloned()
-            });
+            let existing = existing.or_else(|| batch.colliding.get(&key).cloned());
             if let Some(existing) = existing {
                 return Err(CreateTopicError::Collides { name: name.to_owned(), existing });
             }
@@ -369,10 +367,19 @@ impl Catalog {
 #[derive(Default)]
 struct Batch {
     names: HashSet<String>,
+    /// By [`names::collision_key`].
+    colliding: HashMap<String, String>,
     partitions: usize,
 }
 
 impl Batch {
+    fn take_name(&mut self, name: &str) {
+        self.names.insert(name.to_owned());
+        if let Some(key) = names::collision_key(name) {
+            self.colliding.insert(key, name.to_owned());
+        }
+    }
+
     fn count(&mut self, partitions: usize) -> Result<(), TooManyPartitions> {
         if self.partitions + partitions > MAX_PARTITIONS_PER_REQUEST {
             return Err(TooManyPartitions);

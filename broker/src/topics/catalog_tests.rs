@@ -187,8 +187,8 @@ fn a_manual_assignment_excludes_counts() {
 #[test]
 fn impossible_manual_assignments_are_refused() {
     let mut world = World::new();
-    type Manual<'a> = &'a [(i32, &'a [i32])];
-    let cases: [(Manual<'_>, AssignmentError); 6] = [
+    type Assignment<'a> = &'a [(i32, &'a [i32])];
+    let cases: [(Assignment<'_>, AssignmentError); 6] = [
         (&[(0, &[1]), (0, &[2])], AssignmentError::Repeated(0)),
         (&[(0, &[1]), (2, &[2])], AssignmentError::Gap),
         (&[(0, &[])], AssignmentError::Empty),

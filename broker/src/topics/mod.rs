@@ -19,7 +19,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use jackdaw_storage::StorageError;
+use jackdaw_storage::{Detached, StorageError};
 use parking_lot::Mutex;
 use uuid::Uuid;
 
@@ -58,6 +58,24 @@ pub struct Topics {
 struct Writer {
     catalog: Catalog,
     store: Store,
+}
+
+/// What bringing logs in step with the metadata came to.
+struct Reconciled {
+    /// Topics of which a partition is offline, with the reason.
+    failed: HashMap<Uuid, StorageError>,
+    /// Logs of deleted topics, renamed but still on the disk.
+    detached: Vec<Detached>,
+}
+
+impl Reconciled {
+    fn remove_detached(self) {
+        for detached in self.detached {
+            if let Err(error) = detached.remove() {
+                tracing::warn!(%error, "files of a deleted topic stay until the next start");
+            }
+        }
+    }
 }
 
 /// A topic that was created, or could be.
@@ -126,7 +144,7 @@ impl Topics {
         }
         found.set_strays_aside(writer.catalog.image(), self.node_id, &self.dirs);
         let touched: Vec<Uuid> = writer.catalog.image().topics().map(|topic| topic.id).collect();
-        for (_, error) in self.reconcile(&writer, &touched, &mut found) {
+        for (_, error) in self.reconcile(&writer, &touched, &mut found).failed {
             tracing::error!(%error, "a partition is offline");
         }
         Ok(())
@@ -190,7 +208,7 @@ impl Topics {
             if let Err(error) = self.commit(&mut writer, &records) {
                 fail_all(&mut results, CreateTopicError::Storage(error.to_string()));
             } else {
-                let failed = self.reconcile(&writer, &ids(&records), &mut FoundLogs::default());
+                let failed = self.reconcile(&writer, &ids(&records), &mut FoundLogs::default()).failed;
                 self.take_back(&mut writer, failed, &mut results);
             }
         }
@@ -209,7 +227,7 @@ impl Topics {
         }
         let records: Vec<Record> = failed.keys().map(|id| Record::TopicRemoved { id: *id }).collect();
         match self.commit(writer, &records) {
-            Ok(()) => drop(self.reconcile(writer, &ids(&records), &mut FoundLogs::default())),
+            Ok(()) => self.reconcile(writer, &ids(&records), &mut FoundLogs::default()).remove_detached(),
             Err(error) => tracing::error!(%error, "a topic without logs stays, its partitions offline"),
         }
         for result in results {
@@ -248,7 +266,7 @@ impl Topics {
             if let Err(error) = self.commit(&mut writer, &records) {
                 fail_all(&mut results, AddPartitionsError::Storage(error.to_string()));
             } else {
-                let failed = self.reconcile(&writer, &ids(&records), &mut FoundLogs::default());
+                let failed = self.reconcile(&writer, &ids(&records), &mut FoundLogs::default()).failed;
                 for result in &mut results {
                     if let Ok(Record::PartitionsAdded { id, .. }) = result
                         && let Some(error) = failed.get(id)
@@ -278,7 +296,12 @@ impl Topics {
         if !records.is_empty() {
             match self.commit(&mut writer, &records) {
                 Err(error) => fail_all(&mut results, DeleteTopicError::Storage(error.to_string())),
-                Ok(()) => drop(self.reconcile(&writer, &ids(&records), &mut FoundLogs::default())),
+                Ok(()) => {
+                    let reconciled = self.reconcile(&writer, &ids(&records), &mut FoundLogs::default());
+                    // The next command need not wait until the file system has taken back large files.
+                    drop(writer);
+                    reconciled.remove_detached();
+                }
             }
         }
         results.into_iter().map(|result| result.map(|_| ())).collect()
@@ -345,9 +368,8 @@ impl Topics {
         self.registry.store(Arc::new(registry));
     }
 
-    /// Makes what is open here match the metadata of the `touched` topics, and publishes both. Gives the topics of
-    /// which a partition is offline, with the reason.
-    fn reconcile(&self, writer: &Writer, touched: &[Uuid], found: &mut FoundLogs) -> HashMap<Uuid, StorageError> {
+    /// Makes what is open here match the metadata of the `touched` topics, and publishes both.
+    fn reconcile(&self, writer: &Writer, touched: &[Uuid], found: &mut FoundLogs) -> Reconciled {
         let image = Arc::new(writer.catalog.image().clone());
         let mut registry = Registry::clone(&self.registry.load());
         let mut failed = HashMap::new();
@@ -380,8 +402,7 @@ impl Topics {
         }
         registry.image = image;
         self.registry.store(Arc::new(registry));
-        self.delete_logs(&gone);
-        failed
+        Reconciled { failed, detached: self.detach_logs(&gone) }
     }
 
     fn partitions_per_dir(&self, registry: &Registry) -> Vec<usize> {
@@ -392,14 +413,22 @@ impl Topics {
         load
     }
 
-    fn delete_logs(&self, topics: &[Arc<Topic>]) {
+    /// Takes the logs of deleted topics out of service; their files are still to be removed.
+    fn detach_logs(&self, topics: &[Arc<Topic>]) -> Vec<Detached> {
+        let mut by_dir = vec![Vec::new(); self.dirs.len()];
         for hosted in topics.iter().flat_map(|topic| topic.hosted.iter().flatten()) {
-            if let Err(error) = self.dirs[hosted.dir].dir().delete(hosted.partition.log()) {
-                let (topic, partition) = (hosted.partition.topic(), hosted.partition.index());
-                tracing::error!(%topic, partition, %error, "cannot delete the log of a deleted topic");
-            }
+            by_dir[hosted.dir].push(hosted.partition.log().clone());
+        }
+        let detach = |(flusher, logs): (&Arc<Flusher>, &Vec<_>)| {
+            let detached = flusher.dir().detach(logs);
+            let dir = flusher.dir().path().display();
+            detached.inspect_err(|error| tracing::error!(%dir, %error, "cannot delete the logs of deleted topics")).ok()
+        };
+        let detached = self.dirs.iter().zip(&by_dir).filter_map(detach).collect();
+        for hosted in topics.iter().flat_map(|topic| topic.hosted.iter().flatten()) {
             hosted.partition.wake_fetches();
         }
+        detached
     }
 }
 

@@ -22,7 +22,7 @@ use crate::error::StorageError;
 pub(crate) use budget::{Budget, Slot};
 pub(crate) use file::DataFile;
 pub(crate) use lock::DirLock;
-pub(crate) use map::Map;
+pub(crate) use map::{Map, Resident};
 
 /// A file operation that changes or syncs something, as the fault hook of [`crate::LogDirOptions`] is told it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -73,6 +73,9 @@ impl Operation {
     }
 }
 
+/// Bytes of all maps that may count as the process's own before it lets go of them.
+const RESIDENT_MAX: usize = 16 << 20;
+
 /// What a directory listing tells of one entry.
 pub(crate) struct Entry {
     pub(crate) name: String,
@@ -92,6 +95,7 @@ pub(crate) struct Disk {
     /// Cleared when the file system turns out not to know `fallocate`.
     can_allocate: AtomicBool,
     pub(crate) maps: Budget<crate::segment::Mapped>,
+    pub(crate) resident: Resident,
     pub(crate) files: Budget<DataFile>,
 }
 
@@ -113,6 +117,7 @@ impl Disk {
             closing: AtomicBool::new(false),
             can_allocate: AtomicBool::new(true),
             maps: Budget::new(map_budget),
+            resident: Resident::new(RESIDENT_MAX),
             files: Budget::new(descriptor_budget),
         })
     }

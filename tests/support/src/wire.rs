@@ -29,11 +29,16 @@ pub enum Quiet {
 
 impl Client {
     pub fn connect(address: SocketAddr) -> Client {
-        let stream = TcpStream::connect(address).expect("the broker accepts connections");
+        Client::try_connect(address).expect("the broker accepts connections")
+    }
+
+    /// None if nobody listens.
+    pub fn try_connect(address: SocketAddr) -> Option<Client> {
+        let stream = TcpStream::connect(address).ok()?;
         stream.set_nodelay(true).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_write_timeout(Some(PATIENCE)).unwrap();
-        Client { stream, next_correlation_id: 1, shared: None }
+        Some(Client { stream, next_correlation_id: 1, shared: None })
     }
 
     /// A connection to the shared broker, which runs as long as the connection is kept.
@@ -75,7 +80,14 @@ impl Client {
     fn read_exact(&mut self, into: &mut [u8]) -> Option<()> {
         match self.stream.read_exact(into) {
             Ok(()) => Some(()),
-            Err(error) if matches!(error.kind(), ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset) => None,
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset | ErrorKind::BrokenPipe
+                ) =>
+            {
+                None
+            }
             Err(error) => panic!("no answer: {error}"),
         }
     }
