@@ -4,6 +4,8 @@ jackdaw=${JACKDAW_BIN:?the broker under test; tests/run builds it and sets this}
 
 declare -A broker_pid
 
+free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
+
 start_broker() { # DIR [LISTEN] [KEY=VALUE...]: start on DIR/data and wait until it is ready; its address is then in $address
   local dir=$1 listen=127.0.0.1:0 overrides=() pair
   shift

@@ -64,7 +64,7 @@ const RULES: &[Rule] = &[
     },
     Rule {
         rule: "time is read in broker/src/clock.rs and comes in as an argument",
-        words: &["Instant::now", "SystemTime::now", "SystemTime", "UNIX_EPOCH"],
+        words: &["Instant::now", "SystemTime", "Timestamp::now", "Utc::now"],
         within: &["protocol/src/", "storage/src/", "broker/src/"],
         except: &["broker/src/clock.rs"],
         example: ("broker/src/api/produce.rs", "let now = SystemTime::now();"),
@@ -83,7 +83,6 @@ const RULES: &[Rule] = &[
             "Clock",
             "thread",
             "spawn",
-            "Partition::append",
         ],
         within: PURE,
         except: &[],
@@ -124,8 +123,8 @@ const RULES: &[Rule] = &[
         example: ("broker/src/broker.rs", "println!(\"ready\");"),
     },
     Rule {
-        rule: "nothing unfinished is left behind",
-        words: &["todo!", "unimplemented!", "dbg!"],
+        rule: "nothing unfinished is left behind, and no test that never runs",
+        words: &["todo!", "unimplemented!", "dbg!", "#[ignore"],
         within: &[""],
         except: &[],
         example: ("tools/src/main.rs", "dbg!(args);"),
