@@ -130,7 +130,9 @@ async fn every_version_of_find_coordinator_names_this_broker() {
     }
     let topic = server.broker().topics.topic("__consumer_offsets").unwrap();
     assert_eq!(topic.image.partitions.len(), 50);
-    for (key_type, error) in [(1, ResponseError::UnsupportedVersion), (9, ResponseError::InvalidRequest)] {
+    for (key_type, error) in
+        [(1, ResponseError::TransactionalIdAuthorizationFailed), (9, ResponseError::InvalidRequest)]
+    {
         let request = FindCoordinatorRequest::default().with_key(text("g")).with_key_type(key_type);
         assert_eq!(client.call(1, &request).await.error_code, code(error));
     }

@@ -10,6 +10,8 @@ struct Rule {
     within: &'static [&'static str],
     /// …but here.
     except: &'static [&'static str],
+    /// Whether tests are held to it.
+    tests_too: bool,
     /// A path and a line that break the rule.
     example: (&'static str, &'static str),
 }
@@ -32,6 +34,7 @@ const RULES: &[Rule] = &[
         words: &["messages::", "kafka_protocol"],
         within: &["storage/src/"],
         except: &[],
+        tests_too: false,
         example: ("storage/src/log/read.rs", "use jackdaw_protocol::messages::FetchRequest;"),
     },
     Rule {
@@ -39,6 +42,7 @@ const RULES: &[Rule] = &[
         words: &["kafka_protocol"],
         within: &["storage/", "broker/", "tools/"],
         except: &[],
+        tests_too: false,
         example: ("broker/src/api/fetch.rs", "use kafka_protocol::messages::FetchRequest;"),
     },
     Rule {
@@ -46,6 +50,7 @@ const RULES: &[Rule] = &[
         words: &["jackdaw_broker"],
         within: &["tools/src/"],
         except: &["tools/src/serve.rs"],
+        tests_too: false,
         example: ("tools/src/topic.rs", "use jackdaw_broker::Broker;"),
     },
     Rule {
@@ -53,6 +58,7 @@ const RULES: &[Rule] = &[
         words: &["fs::", "File::", "OpenOptions", "DirBuilder"],
         within: &["protocol/src/", "storage/src/", "broker/src/"],
         except: &["storage/src/disk/", "broker/src/config/sources.rs"],
+        tests_too: false,
         example: ("storage/src/segment.rs", "let file = File::open(path)?;"),
     },
     Rule {
@@ -60,6 +66,7 @@ const RULES: &[Rule] = &[
         words: &["TcpStream", "TcpListener", "TcpSocket", "UdpSocket", "UnixStream", "UnixListener", "socket2"],
         within: &["protocol/src/", "storage/src/", "broker/src/", "tools/src/"],
         except: &["broker/src/net/", "tools/src/client/", "tools/src/bench/"],
+        tests_too: false,
         example: ("broker/src/api/metadata.rs", "let peer: TcpStream;"),
     },
     Rule {
@@ -67,6 +74,7 @@ const RULES: &[Rule] = &[
         words: &["Instant::now", "SystemTime", "Timestamp::now", "Utc::now"],
         within: &["protocol/src/", "storage/src/", "broker/src/"],
         except: &["broker/src/clock.rs"],
+        tests_too: false,
         example: ("broker/src/api/produce.rs", "let now = SystemTime::now();"),
     },
     Rule {
@@ -86,6 +94,7 @@ const RULES: &[Rule] = &[
         ],
         within: PURE,
         except: &[],
+        tests_too: false,
         example: ("broker/src/group/classic/join.rs", "pub async fn join() {}"),
     },
     Rule {
@@ -99,6 +108,7 @@ const RULES: &[Rule] = &[
             "broker/src/config/",
         ],
         except: &[],
+        tests_too: false,
         example: ("broker/src/group/classic.rs", "use jackdaw_protocol::messages::JoinGroupResponse;"),
     },
     Rule {
@@ -106,6 +116,7 @@ const RULES: &[Rule] = &[
         words: &["async", "await", "tokio"],
         within: &["storage/src/", "protocol/src/"],
         except: &[],
+        tests_too: false,
         example: ("storage/src/log/append.rs", "pub async fn append() {}"),
     },
     Rule {
@@ -113,6 +124,7 @@ const RULES: &[Rule] = &[
         words: &["unsafe"],
         within: &["protocol/src/", "storage/src/", "broker/src/", "tools/src/"],
         except: &["storage/src/disk/map.rs", "protocol/src/splice.rs"],
+        tests_too: false,
         example: ("broker/src/net/outgoing.rs", "unsafe { slice.get_unchecked(0) }"),
     },
     Rule {
@@ -120,6 +132,7 @@ const RULES: &[Rule] = &[
         words: &["println!", "eprintln!", "print!", "eprint!"],
         within: &["protocol/src/", "storage/src/", "broker/src/"],
         except: &[],
+        tests_too: false,
         example: ("broker/src/broker.rs", "println!(\"ready\");"),
     },
     Rule {
@@ -127,6 +140,7 @@ const RULES: &[Rule] = &[
         words: &["todo!", "unimplemented!", "dbg!", "#[ignore"],
         within: &[""],
         except: &[],
+        tests_too: true,
         example: ("tools/src/main.rs", "dbg!(args);"),
     },
 ];
@@ -136,8 +150,8 @@ fn findings(rule: &Rule, source: &Source) -> Vec<String> {
     if !starts(rule.within) || starts(rule.except) {
         return Vec::new();
     }
-    let lines =
-        rule.words.iter().flat_map(|word| lines_naming(source.product_code(), word).map(move |line| (line, word)));
+    let code = if rule.tests_too { &source.code } else { source.product_code() };
+    let lines = rule.words.iter().flat_map(|word| lines_naming(code, word).map(move |line| (line, word)));
     lines.map(|(line, word)| format!("{}:{line} names {word}: {}", source.path, rule.rule)).collect()
 }
 

@@ -8,6 +8,7 @@ use jackdaw_protocol::messages::find_coordinator_response::Coordinator;
 use jackdaw_protocol::messages::{FindCoordinatorRequest, FindCoordinatorResponse, ResponseError, StrBytes};
 
 use super::errors::{self, Failure};
+use super::topology::{self, Node};
 use super::{Context, Handler, Reply};
 
 const MANY_KEYS_SINCE: i16 = 4;
@@ -39,10 +40,10 @@ impl Handler for FindCoordinatorRequest {
 fn find(ctx: &Context<'_>, key_type: i8, key: &StrBytes) -> Coordinator {
     let mut coordinator = Coordinator::default().with_key(key.clone());
     match coordinates(ctx, key_type, key) {
-        Ok((host, port)) => {
-            coordinator.node_id = ctx.broker.node_id().into();
-            coordinator.host = StrBytes::from_string(host);
-            coordinator.port = i32::from(port);
+        Ok(node) => {
+            coordinator.node_id = node.id.into();
+            coordinator.host = node.host;
+            coordinator.port = node.port;
         }
         Err(failure) => {
             coordinator.error_code = failure.error.code();
@@ -54,12 +55,13 @@ fn find(ctx: &Context<'_>, key_type: i8, key: &StrBytes) -> Coordinator {
     coordinator
 }
 
-fn coordinates(ctx: &Context<'_>, key_type: i8, key: &str) -> Result<(String, u16), Failure> {
+fn coordinates(ctx: &Context<'_>, key_type: i8, key: &str) -> Result<Node, Failure> {
     match key_type {
         GROUP => {}
         TRANSACTION => {
+            // As in InitProducerId: librdkafka would retry any other error until its timeout.
             return Err(Failure::with(
-                ResponseError::UnsupportedVersion,
+                ResponseError::TransactionalIdAuthorizationFailed,
                 "transactions are not served by this version",
             ));
         }
@@ -82,5 +84,5 @@ fn coordinates(ctx: &Context<'_>, key_type: i8, key: &str) -> Result<(String, u1
         groups.coordinates(key)
     });
     ready.map_err(|error| errors::group(&error))?;
-    ctx.broker.advertised(&ctx.connection.listener).ok_or_else(|| Failure::from(ResponseError::CoordinatorNotAvailable))
+    Ok(topology::this_node(ctx))
 }

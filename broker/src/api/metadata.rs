@@ -4,8 +4,7 @@
 //! topics, 2 the cluster id, 4 the flag against auto-creation (before, it is taken as given), 5 offline replicas, 7
 //! leader epochs, 8 allowed operations, 10 topic ids, 12 topics asked by id; 13 a top-level error (KIP-1102).
 //!
-//! A topic that is created on the way is answered with its leaders at once, where Kafka first answers "unknown" and lets
-//! the client ask again.
+//! A topic that is created on the way is answered as unknown, as Kafka does; the client's next request finds it.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -103,7 +102,8 @@ fn by_name(
     let known = |name: &str| registry.topic(name).or(coordinators.as_ref().filter(|topic| **topic.name() == *name));
     let answer = |name: TopicName| match (known(&name), created.remove(name.as_str())) {
         (Some(topic), _) => found(topic),
-        (None, Some(Ok(topic))) => found(&topic),
+        // Clients have come to count on it: rust-rdkafka tests that a first message can time out meanwhile.
+        (None, Some(Ok(_))) => failed(name, ResponseError::UnknownTopicOrPartition),
         (None, Some(Err(error))) => failed(name, errors::create_topic(&error).error),
         (None, None) if names::check(&name).is_err() => failed(name, ResponseError::InvalidTopicException),
         (None, None) => failed(name, ResponseError::UnknownTopicOrPartition),
