@@ -408,6 +408,19 @@ fn read_offsets(disk: &Disk, name: &str) -> Result<Offsets, OpenError> {
     }
 }
 
+/// Topic and partition of every log in the directory; what was being deleted when the broker stopped goes now.
+fn stored_logs(disk: &Disk) -> Result<Vec<(String, i32)>, OpenError> {
+    let mut found = Vec::new();
+    for entry in disk.list(disk.root())?.into_iter().filter(|entry| entry.is_dir) {
+        if entry.name.ends_with("-delete") {
+            disk.remove_dir_all(&disk.root().join(&entry.name))?;
+        } else if let Some((topic, partition)) = partition_of(&entry.name) {
+            found.push((topic.to_owned(), partition));
+        }
+    }
+    Ok(found)
+}
+
 /// Loads every partition directory; whether there were any.
 fn load_all(
     shared: &Arc<Shared>,
@@ -420,14 +433,7 @@ fn load_all(
     let recovery_points = read_offsets(disk, RECOVERY_POINT)?;
     let high_watermarks = read_offsets(disk, HIGH_WATERMARK)?;
     let log_starts = read_offsets(disk, LOG_START)?;
-    let mut found: Vec<(String, i32)> = Vec::new();
-    for entry in disk.list(disk.root())?.into_iter().filter(|entry| entry.is_dir) {
-        if entry.name.ends_with("-delete") {
-            disk.remove_dir_all(&disk.root().join(&entry.name))?;
-        } else if let Some((topic, partition)) = partition_of(&entry.name) {
-            found.push((topic.to_owned(), partition));
-        }
-    }
+    let found = stored_logs(disk)?;
     let load_one = |key: &(String, i32)| {
         load(LoadRequest {
             disk,

@@ -32,6 +32,7 @@
 mod checkpoint;
 mod config;
 mod dir;
+#[expect(clippy::disallowed_methods, reason = "this module is the one door to the file system")]
 mod disk;
 mod epochs;
 mod error;

@@ -1,5 +1,6 @@
 //! Lookups by time, over every codec and across segments.
 #![allow(clippy::unwrap_used, reason = "a panic is a failed test")]
+#![allow(clippy::disallowed_methods, reason = "a test looks at the files and damages them")]
 
 mod support;
 

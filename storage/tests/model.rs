@@ -3,6 +3,7 @@
 //!
 //! `JACKDAW_MODEL_SEEDS` runs more histories, `JACKDAW_MODEL_SEED` one alone.
 #![allow(clippy::unwrap_used, reason = "a panic is a failed test")]
+#![allow(clippy::disallowed_methods, reason = "a test looks at the files and damages them")]
 
 mod support;
 

@@ -3,7 +3,7 @@
 use bytes::{Buf, BytesMut};
 use jackdaw_test_support::messages::*;
 use jackdaw_test_support::{Broker, wire};
-use kafka_protocol::protocol::{HeaderVersion, Message, Request};
+use kafka_protocol::protocol::{Message, Request};
 
 use crate::serves;
 

@@ -1,6 +1,7 @@
 //! Bytes that no client should send: each costs at most its own connection, leaves the log as it was, and is logged or answered
 //! with Kafka's error code.
 #![allow(clippy::unwrap_used, reason = "a test that meets a surprise should stop right there")]
+#![allow(clippy::disallowed_methods, reason = "a test measures how long things take and looks at the files")]
 
 mod batches;
 mod connections;

@@ -28,7 +28,7 @@ const CLUSTER_DEFAULT: i8 = 3;
 const DEFAULT: i8 = 5;
 
 /// Error code and message of setting one config of a topic.
-pub fn set(client: &mut Client, name: &str, key: &str, value: &str) -> (i16, String) {
+pub(crate) fn set(client: &mut Client, name: &str, key: &str, value: &str) -> (i16, String) {
     alter(client, TOPIC, name, key, SET, Some(value))
 }
 
@@ -60,7 +60,7 @@ fn describe(client: &mut Client, kind: i8, name: &str, keys: Option<&[&str]>) ->
     response.results.remove(0).configs
 }
 
-pub fn topic_config(client: &mut Client, name: &str, key: &str) -> Found {
+pub(crate) fn topic_config(client: &mut Client, name: &str, key: &str) -> Found {
     describe(client, TOPIC, name, Some(&[key])).remove(0)
 }
 
@@ -207,11 +207,11 @@ fn unknown_resources_are_errors_of_their_own() {
 }
 
 /// The value of one config of a topic.
-pub fn topic_value(client: &mut Client, name: &str, key: &str) -> String {
+pub(crate) fn topic_value(client: &mut Client, name: &str, key: &str) -> String {
     value(&topic_config(client, name, key)).to_owned()
 }
 
 /// The value of one config of a broker.
-pub fn broker_config(client: &mut Client, node: &str, key: &str) -> String {
+pub(crate) fn broker_config(client: &mut Client, node: &str, key: &str) -> String {
     value(&describe(client, BROKER, node, Some(&[key]))[0]).to_owned()
 }

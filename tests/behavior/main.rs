@@ -1,5 +1,6 @@
 //! What users rely on, each test with the broker it needs.
 #![allow(clippy::unwrap_used, reason = "a test that meets a surprise should stop right there")]
+#![allow(clippy::disallowed_methods, reason = "a test measures how long things take and looks at the files")]
 
 mod configs;
 mod idempotence;

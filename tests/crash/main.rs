@@ -4,6 +4,7 @@
 //! idempotent and send again what was not acknowledged; the third does not, so a record without an answer may be there or not.
 //! Afterwards each log must hold every acknowledged record at the offset it was acknowledged with, in order, none twice.
 #![allow(clippy::unwrap_used, reason = "a test that meets a surprise should stop right there")]
+#![allow(clippy::disallowed_methods, reason = "a test measures how long things take and looks at the files")]
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;

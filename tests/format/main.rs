@@ -2,6 +2,7 @@
 //!
 //! The tool comes from the published jars (`tests/clients/java/tool`), which are fetched once.
 #![allow(clippy::unwrap_used, reason = "a test that meets a surprise should stop right there")]
+#![allow(clippy::disallowed_methods, reason = "a test measures how long things take and looks at the files")]
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -1,5 +1,6 @@
 //! Bytes in, bytes out: what one connection sees, API by API and version by version.
 #![allow(clippy::unwrap_used, reason = "a test that meets a surprise should stop right there")]
+#![allow(clippy::disallowed_methods, reason = "a test measures how long things take and looks at the files")]
 
 mod api_versions;
 mod connection;

@@ -16,7 +16,7 @@ use tokio::signal::unix::{SignalKind, signal};
 /// given in a properties file, as KAFKA_* in the environment (dots become underscores), or with --override, each
 /// standing over the one before.
 #[derive(Args, Debug)]
-pub struct ServeArgs {
+pub(crate) struct ServeArgs {
     /// A server.properties file, as Apache Kafka's
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -37,7 +37,7 @@ fn key_value(text: &str) -> Result<(String, String), String> {
 }
 
 /// Runs a broker until SIGTERM or SIGINT.
-pub fn run(args: ServeArgs) -> ExitCode {
+pub(crate) fn run(args: ServeArgs) -> ExitCode {
     let sources = ConfigSources {
         file: args.config,
         env: ConfigSources::process_env(),

@@ -1,6 +1,7 @@
 //! Metadata and logs over restarts, on a whole broker.
 
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+#![allow(clippy::disallowed_methods, reason = "a test looks at the files and damages them")]
 
 use std::path::{Path, PathBuf};
 

@@ -19,7 +19,7 @@ use tokio::net::TcpStream;
 /// No answer takes this long.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-pub struct Server {
+pub(crate) struct Server {
     running: Running,
     settings: Vec<(String, String)>,
     dir: TempDir,
@@ -27,11 +27,11 @@ pub struct Server {
 
 impl Server {
     /// A broker whose groups do not wait for more members.
-    pub async fn start() -> Server {
+    pub(crate) async fn start() -> Server {
         Server::start_with(&[("group.initial.rebalance.delay.ms", "0")]).await
     }
 
-    pub async fn start_with(settings: &[(&str, &str)]) -> Server {
+    pub(crate) async fn start_with(settings: &[(&str, &str)]) -> Server {
         let mut settings: Vec<(String, String)> =
             settings.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
         if !settings.iter().any(|(key, _)| key == "group.initial.rebalance.delay.ms") {
@@ -52,11 +52,11 @@ impl Server {
         Server { running, settings, dir }
     }
 
-    pub fn broker(&self) -> &Arc<Broker> {
+    pub(crate) fn broker(&self) -> &Arc<Broker> {
         &self.running.broker
     }
 
-    pub fn port(&self) -> u16 {
+    pub(crate) fn port(&self) -> u16 {
         self.address().port()
     }
 
@@ -64,38 +64,38 @@ impl Server {
         self.running.listening[0].1
     }
 
-    pub fn topic(&self, name: &str, partitions: i32) {
+    pub(crate) fn topic(&self, name: &str, partitions: i32) {
         let command = CreateTopic { partitions, ..CreateTopic::with_defaults(name) };
         tokio::task::block_in_place(|| self.broker().topics.create(&[command], false)).remove(0).unwrap();
     }
 
-    pub async fn client(&self) -> Client {
+    pub(crate) async fn client(&self) -> Client {
         Client { stream: TcpStream::connect(self.address()).await.unwrap(), next: 0 }
     }
 
-    pub async fn stop(self) {
+    pub(crate) async fn stop(self) {
         self.running.stop().await;
     }
 
-    pub async fn restart(self) -> Server {
+    pub(crate) async fn restart(self) -> Server {
         let Server { running, settings, dir } = self;
         running.stop().await;
         Server::open(dir, settings).await
     }
 }
 
-pub struct Client {
+pub(crate) struct Client {
     stream: TcpStream,
     next: i32,
 }
 
 impl Client {
-    pub async fn call<R: Request>(&mut self, version: i16, request: &R) -> R::Response {
+    pub(crate) async fn call<R: Request>(&mut self, version: i16, request: &R) -> R::Response {
         let correlation_id = self.send(version, request).await;
         self.receive::<R>(version, correlation_id).await
     }
 
-    pub async fn send<R: Request>(&mut self, version: i16, request: &R) -> i32 {
+    pub(crate) async fn send<R: Request>(&mut self, version: i16, request: &R) -> i32 {
         self.next += 1;
         let header = RequestHeader::default()
             .with_request_api_key(R::KEY)
@@ -112,7 +112,7 @@ impl Client {
         self.next
     }
 
-    pub async fn receive<R: Request>(&mut self, version: i16, correlation_id: i32) -> R::Response {
+    pub(crate) async fn receive<R: Request>(&mut self, version: i16, correlation_id: i32) -> R::Response {
         let mut frame: Bytes = tokio::time::timeout(PATIENCE, self.frame()).await.expect("an answer in time");
         let header = ResponseHeader::decode(&mut frame, R::Response::header_version(version)).unwrap();
         assert_eq!(header.correlation_id, correlation_id);
