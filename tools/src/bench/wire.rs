@@ -29,6 +29,10 @@ const READY_WITHIN: Duration = Duration::from_secs(20);
 pub(super) fn connect(address: SocketAddr) -> Result<TcpStream, BenchError> {
     let fail = |source| BenchError::Connect { address: address.to_string(), source };
     let stream = TcpStream::connect(address).map_err(fail)?;
+    if stream.local_addr()? == stream.peer_addr()? {
+        // Nobody listens, and the kernel chose the very port that was asked for: the socket talks to itself.
+        return Err(fail(std::io::ErrorKind::ConnectionRefused.into()));
+    }
     stream.set_nodelay(true)?;
     Ok(stream)
 }
