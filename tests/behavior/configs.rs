@@ -76,11 +76,11 @@ fn me(client: &mut Client) -> String {
 #[test]
 fn a_default_says_that_it_is_one_and_where_it_comes_from() {
     let (mut client, name) = with_topic("default");
-    let found = topic_config(&mut client, &name, "retention.ms");
-    assert_eq!((value(&found), found.config_source, found.read_only), ("604800000", DEFAULT, false));
+    let found = topic_config(&mut client, &name, "segment.bytes");
+    assert_eq!((value(&found), found.config_source, found.read_only), ("1073741824", DEFAULT, false));
     assert!(found.documentation.is_some_and(|text| text.len() > 20));
     assert!(
-        found.synonyms.iter().any(|synonym| synonym.name.as_str() == "log.retention.hours"),
+        found.synonyms.iter().any(|synonym| synonym.name.as_str() == "log.segment.bytes"),
         "{:?}",
         found.synonyms
     );
