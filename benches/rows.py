@@ -8,6 +8,8 @@ also checksums and writes them, `send` answers with that many bytes from a buffe
 SMALL = "produce --record-size 100 --warmup 20000"
 BATCHES = "produce --record-size 1KiB --connections 8 --depth 5 --partitions 16 --warmup 500"
 
+MANY = "produce --record-size 1KiB --batch-size 16KiB --connections 16 --depth 32 --partitions 16 --warmup 500"
+
 # Kafka before it is measured: each kind of work, until the time is up.
 WARM_UP = [
     "produce --requests 100000 --connections 16 --depth 5 --partitions 4",
@@ -113,9 +115,9 @@ ROWS = [
     },
     {
         "name": "durable",
-        "title": "durable: acks=all, 16 KiB batches, 16 partitions; Kafka with flush.messages=1",
+        "title": "durable: acks=all, 16 KiB batches, 16 partitions, 16 connections, depth 32; Kafka with flush.messages=1",
         "kind": "produce",
-        "command": f"{BATCHES} --batch-size 16KiB --acks all",
+        "command": f"{MANY} --acks all",
         "work": {"kafka": "--bytes 64MiB --config flush.messages=1", "jackdaw": "--bytes 512MiB"},
         "show": [CPU_GIB, MIB],
         "aims": [
@@ -128,7 +130,7 @@ ROWS = [
         "name": "acks=all unsynced",
         "title": "the same from the page cache (write.caching=true)",
         "kind": "produce",
-        "command": f"{BATCHES} --batch-size 16KiB --acks all --write-caching",
+        "command": f"{MANY} --acks all --write-caching",
         "work": {"jackdaw": "--bytes 512MiB"},
         "show": [CPU_GIB, MIB],
         "aims": [],

@@ -42,7 +42,15 @@ async fn checkpoint(broker: &Arc<Broker>) {
     let _ = tokio::task::spawn_blocking(work).await;
 }
 
-/// Tells of a recovery that takes long.
+/// Tells what a recovery cut, and how far the loading of many logs has come.
 pub(crate) fn recovery_progress(progress: RecoveryProgress) {
-    tracing::info!(?progress, "recovering");
+    let RecoveryProgress { topic, partition, loaded, total, checked_bytes, cut_bytes } = progress;
+    if cut_bytes > 0 {
+        tracing::warn!(%topic, partition, cut_bytes, "cut what the last run had not finished writing");
+    }
+    if loaded == total || loaded % total.div_ceil(10) == 0 && total >= 1000 {
+        tracing::info!(loaded, total, "logs loaded");
+    } else {
+        tracing::debug!(%topic, partition, loaded, total, checked_bytes, "log loaded");
+    }
 }

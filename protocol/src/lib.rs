@@ -8,9 +8,10 @@
 //! 1. [`frame`]: cuts a byte stream into frames and reads request headers.
 //! 2. [`guard`]: walks a body before it is decoded, so that no claimed count can exhaust memory.
 //! 3. [`messages`]: Kafka's messages, from the `kafka-protocol` crate. Decode guarded [`bytes::Bytes`] only.
-//! 4. [`splice`]: encodes a response around record bytes without copying them.
-//! 5. [`records`]: batches: a checked view, patching, iteration, compression, building.
-//! 6. [`crc`]: the checksum of batches.
+//! 4. [`produce`]: the one message that is read and written by hand.
+//! 5. [`splice`]: encodes a response around record bytes without copying them.
+//! 6. [`records`]: batches: a checked view, patching, iteration, compression, building.
+//! 7. [`crc`]: the checksum of batches.
 //!
 //! What is *not* here: what a request means (`jackdaw-broker`), where records are kept (`jackdaw-storage`).
 
@@ -20,5 +21,6 @@ pub mod crc;
 pub mod frame;
 pub mod guard;
 pub mod messages;
+pub mod produce;
 pub mod records;
 pub mod splice;

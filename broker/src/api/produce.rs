@@ -11,10 +11,10 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use jackdaw_protocol::messages::produce_response::{PartitionProduceResponse, TopicProduceResponse};
 use jackdaw_protocol::messages::{
-    Encodable, HeaderVersion, Message, ProduceRequest, ProduceResponse, Request, ResponseError, StrBytes, VersionRange,
+    HeaderVersion, Message, ProduceRequest, ProduceResponse, Request as _, ResponseError, StrBytes, VersionRange,
 };
+use jackdaw_protocol::produce::{Data, Outcome, Request, Topic, write_answer};
 use jackdaw_protocol::records::{self, Batch, Codec};
 use jackdaw_storage::{AppendError, Appended, Origin};
 
@@ -36,32 +36,41 @@ const ZSTD_SINCE: i16 = 7;
 const TOPIC_ID_SINCE: i16 = 13;
 /// A compacted topic's batch may unpack to at most so many times `max.message.bytes` before its keys are looked at.
 const UNPACKED_FACTOR: usize = 16;
+/// An idle connection keeps lists for about so many partitions' records.
+const KEPT_OUTCOMES: usize = 32;
 /// Clients with this id may write internal topics, as in Kafka.
 const ADMIN_CLIENT_ID: &str = "__admin_client";
 
-/// One request of a run, with the answer as far as it is known.
+/// One request of a run.
 struct Pending {
     correlation_id: i32,
     version: i16,
     acks: i16,
-    response: ProduceResponse,
+    /// How many of the run's topics and outcomes are its.
+    topics: usize,
+    outcomes: usize,
 }
 
 /// One batch of a run on its way to its partition, and where its result belongs.
 struct Item {
     partition: Arc<Partition>,
-    request: usize,
-    topic: usize,
-    index: usize,
+    outcome: usize,
 }
 
 /// Produce requests of one connection that are appended together.
 #[derive(Default)]
 pub struct ProduceRun {
+    /// The request being added; kept for its memory.
+    request: Request,
     requests: Vec<Pending>,
+    /// Of all requests, one after the other.
+    topics: Vec<Topic>,
+    outcomes: Vec<Outcome>,
     items: Vec<Item>,
     batches: Vec<Batch>,
     results: Vec<Result<Appended, AppendError>>,
+    /// Of each item: its last offset, or -1 if it was refused.
+    last_offsets: Vec<i64>,
     bytes: usize,
 }
 
@@ -84,90 +93,122 @@ impl ProduceRun {
     /// Guards, decodes and checks one request; what is wrong with a partition's records is noted in its answer. An error
     /// is the reason to close the connection.
     pub fn add(&mut self, ctx: &Context<'_>, correlation_id: i32, body: Bytes) -> Result<(), String> {
-        let request: ProduceRequest = decode_request(ctx.api_version, body)?;
-        let refused = match request.acks {
-            -1..=1 if request.transactional_id.is_none() => None,
+        if !self.request.read(ctx.api_version, &body) {
+            decode(ctx.api_version, body, &mut self.request)?;
+        }
+        let acks = self.request.acks;
+        let refused = match acks {
+            -1..=1 if self.request.transactional_id.is_none() => None,
             -1..=1 => Some(Failure::with(
                 ResponseError::InvalidTxnState,
                 "transactions are not served yet: produce without transactional.id",
             )),
             acks => Some(Failure::with(ResponseError::InvalidRequiredAcks, format!("acks={acks} is not -1, 0 or 1"))),
         };
-        let number = self.requests.len();
-        let mut topics = Vec::with_capacity(request.topic_data.len());
-        for topic in request.topic_data {
-            let mut partitions = Vec::with_capacity(topic.partition_data.len());
-            for data in topic.partition_data {
-                let mut answer = PartitionProduceResponse::default().with_index(data.index).with_base_offset(-1);
+        let outcomes = self.request.data.len();
+        let mut data = self.request.data.drain(..);
+        for topic in &self.request.topics {
+            for data in data.by_ref().take(topic.partitions) {
+                let mut outcome = Outcome {
+                    index: data.index,
+                    error_code: 0,
+                    base_offset: -1,
+                    log_append_time_ms: -1,
+                    log_start_offset: -1,
+                    error_message: None,
+                };
                 let admitted = match &refused {
                     Some(failure) => Err(failure.clone()),
-                    None => find(ctx, &topic.name, topic.topic_id, data.index)
+                    None => find(ctx, &topic.name, topic.id, data.index)
                         .and_then(|partition| Ok((admit(ctx, &partition, data.records)?, partition))),
                 };
                 match admitted {
                     Ok((batch, partition)) => {
                         self.bytes += batch.bytes().len();
                         self.batches.push(batch);
-                        let index = partitions.len();
-                        self.items.push(Item { partition, request: number, topic: topics.len(), index });
+                        self.items.push(Item { partition, outcome: self.outcomes.len() });
                     }
-                    Err(failure) => fail(&mut answer, failure),
+                    Err(failure) => fail(&mut outcome, failure),
                 }
-                partitions.push(answer);
+                self.outcomes.push(outcome);
             }
-            topics.push(
-                TopicProduceResponse::default()
-                    .with_name(topic.name)
-                    .with_topic_id(topic.topic_id)
-                    .with_partition_responses(partitions),
-            );
         }
-        let response = ProduceResponse::default().with_responses(topics);
-        self.requests.push(Pending { correlation_id, version: ctx.api_version, acks: request.acks, response });
+        drop(data);
+        let topics = self.request.topics.len();
+        self.topics.append(&mut self.request.topics);
+        self.requests.push(Pending { correlation_id, version: ctx.api_version, acks, topics, outcomes });
         Ok(())
     }
 
     /// Appends everything and queues the answers in the order of the requests. An error is the reason to close.
     pub fn finish(&mut self, broker: &Arc<Broker>, answers: &mut Answers) -> Result<(), String> {
         self.append(broker.clock.now_ms());
-        // Results are in the order of the items, and so of the requests.
-        let mut items = self.items.drain(..).zip(self.results.drain(..)).peekable();
-        for (number, mut pending) in self.requests.drain(..).enumerate() {
-            let mut syncs = Vec::new();
-            while let Some((item, result)) = items.next_if(|(item, _)| item.request == number) {
-                let answer = &mut pending.response.responses[item.topic].partition_responses[item.index];
-                match result {
-                    Ok(appended) => {
-                        answer.base_offset = appended.base_offset;
-                        answer.log_append_time_ms = appended.log_append_time;
-                        answer.log_start_offset = appended.log_start_offset;
-                        if pending.acks == -1 {
-                            syncs.push((item.topic, item.index, item.partition.durable(appended.last_offset + 1)));
-                        }
-                    }
-                    Err(error) => fail(answer, errors::append(&error)),
+        // Results are in the order of the items, and so of the requests and their outcomes.
+        for (item, result) in self.items.iter().zip(self.results.drain(..)) {
+            let outcome = &mut self.outcomes[item.outcome];
+            match result {
+                Ok(appended) => {
+                    outcome.base_offset = appended.base_offset;
+                    outcome.log_append_time_ms = appended.log_append_time;
+                    outcome.log_start_offset = appended.log_start_offset;
+                    self.last_offsets.push(appended.last_offset);
+                }
+                Err(error) => {
+                    fail(outcome, errors::append(&error));
+                    self.last_offsets.push(-1);
                 }
             }
+        }
+        let answered = self.answer(answers);
+        if self.outcomes.capacity() > KEPT_OUTCOMES {
+            *self = ProduceRun::default();
+            return answered;
+        }
+        self.items.clear();
+        self.topics.clear();
+        self.outcomes.clear();
+        self.requests.clear();
+        self.last_offsets.clear();
+        self.bytes = 0;
+        answered
+    }
+
+    fn answer(&self, answers: &mut Answers) -> Result<(), String> {
+        let (mut topics, mut outcomes) = (&self.topics[..], &self.outcomes[..]);
+        let (mut items, mut first) = (self.items.iter().zip(&self.last_offsets).peekable(), 0);
+        for pending in &self.requests {
+            let (own_topics, other_topics) = topics.split_at(pending.topics);
+            let (own_outcomes, other_outcomes) = outcomes.split_at(pending.outcomes);
+            (topics, outcomes) = (other_topics, other_outcomes);
+            let mut syncs = Vec::new();
+            while let Some((item, last_offset)) = items.next_if(|(item, _)| item.outcome < first + pending.outcomes) {
+                if pending.acks == -1 && *last_offset >= 0 {
+                    syncs.push((item.outcome - first, item.partition.durable(last_offset + 1)));
+                }
+            }
+            first += pending.outcomes;
+            let (correlation_id, version) = (pending.correlation_id, pending.version);
             match pending.acks {
-                0 => close_on_error(&pending.response)?,
-                -1 if !syncs.is_empty() => answers.later(Box::pin(async move {
-                    for (topic, index, sync) in syncs {
-                        if let Err(error) = sync.await {
-                            let answer = &mut pending.response.responses[topic].partition_responses[index];
-                            answer.base_offset = -1;
-                            fail(answer, errors::not_durable(&error));
+                0 => close_on_error(own_outcomes)?,
+                -1 if !syncs.is_empty() => {
+                    let (own_topics, mut own_outcomes) = (own_topics.to_vec(), own_outcomes.to_vec());
+                    answers.later(Box::pin(async move {
+                        for (at, sync) in syncs {
+                            if let Err(error) = sync.await {
+                                own_outcomes[at].base_offset = -1;
+                                fail(&mut own_outcomes[at], errors::not_durable(&error));
+                            }
                         }
-                    }
-                    let mut out = Outgoing::default();
-                    match write(pending, &mut out) {
-                        Ok(()) => out,
-                        Err(reason) => Outgoing::broken(reason),
-                    }
-                })),
-                _ => write(pending, answers.place())?,
+                        let mut out = Outgoing::default();
+                        match write(correlation_id, version, &own_topics, &own_outcomes, &mut out) {
+                            Ok(()) => out,
+                            Err(reason) => Outgoing::broken(reason),
+                        }
+                    }));
+                }
+                _ => write(correlation_id, version, own_topics, own_outcomes, answers.place())?,
             }
         }
-        self.bytes = 0;
         Ok(())
     }
 
@@ -273,26 +314,48 @@ fn require_keys(batch: &Batch, max_message_bytes: usize) -> Result<(), Failure> 
     Ok(())
 }
 
-fn fail(answer: &mut PartitionProduceResponse, failure: Failure) {
-    answer.error_code = failure.error.code();
-    answer.error_message = failure.message.map(|message| StrBytes::from_string(message.into_owned()));
+fn fail(outcome: &mut Outcome, failure: Failure) {
+    outcome.error_code = failure.error.code();
+    outcome.error_message = failure.message.map(|message| StrBytes::from_string(message.into_owned()));
 }
 
 /// acks=0 has no answer in which to tell an error: Kafka closes the connection, so that the producer notices.
-fn close_on_error(response: &ProduceResponse) -> Result<(), String> {
-    let mut answers = response.responses.iter().flat_map(|topic| &topic.partition_responses);
-    match answers.find(|answer| answer.error_code != 0) {
+fn close_on_error(outcomes: &[Outcome]) -> Result<(), String> {
+    match outcomes.iter().find(|outcome| outcome.error_code != 0) {
         None => Ok(()),
-        Some(answer) => Err(format!(
+        Some(outcome) => Err(format!(
             "a batch sent with acks=0 was refused with error {} {}",
-            answer.error_code,
-            answer.error_message.as_deref().unwrap_or_default()
+            outcome.error_code,
+            outcome.error_message.as_deref().unwrap_or_default()
         )),
     }
 }
 
-fn write(pending: Pending, out: &mut Outgoing) -> Result<(), String> {
-    let flexible = ProduceResponse::header_version(pending.version) >= 1;
-    out.frame(pending.correlation_id, flexible, |tail| pending.response.encode(tail, pending.version))
-        .map_err(|error| error.to_string())
+fn write(
+    correlation_id: i32,
+    version: i16,
+    topics: &[Topic],
+    outcomes: &[Outcome],
+    out: &mut Outgoing,
+) -> Result<(), String> {
+    let flexible = ProduceResponse::header_version(version) >= 1;
+    out.frame(correlation_id, flexible, |tail| {
+        write_answer(version, topics, outcomes, tail);
+        Ok(())
+    })
+}
+
+/// Decodes a request that has not the ordinary shape.
+fn decode(version: i16, body: Bytes, into: &mut Request) -> Result<(), String> {
+    let decoded: ProduceRequest = decode_request(version, body)?;
+    into.clear();
+    into.transactional_id = decoded.transactional_id.map(|id| id.0);
+    into.acks = decoded.acks;
+    for topic in decoded.topic_data {
+        let partitions = topic.partition_data.len();
+        into.topics.push(Topic { name: topic.name.0, id: topic.topic_id, partitions });
+        let data = topic.partition_data.into_iter();
+        into.data.extend(data.map(|data| Data { index: data.index, records: data.records }));
+    }
+    Ok(())
 }

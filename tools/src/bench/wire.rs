@@ -8,10 +8,12 @@ use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use jackdaw_protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
+use jackdaw_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use jackdaw_protocol::messages::metadata_request::MetadataRequestTopic;
 use jackdaw_protocol::messages::{
-    ApiVersionsRequest, CreateTopicsRequest, Decodable, DeleteTopicsRequest, Encodable, HeaderVersion, MetadataRequest,
-    Request, RequestHeader, ResponseError, ResponseHeader, StrBytes, TopicName, request_versions,
+    ApiVersionsRequest, BrokerId, CreateTopicsRequest, Decodable, DeleteTopicsRequest, Encodable, HeaderVersion,
+    ListOffsetsRequest, MetadataRequest, Request, RequestHeader, ResponseError, ResponseHeader, StrBytes, TopicName,
+    request_versions,
 };
 use uuid::Uuid;
 
@@ -195,7 +197,9 @@ impl Topic {
                 let led = topic.partitions.iter().filter(|p| p.error_code == 0 && p.leader_id.0 >= 0).count();
                 topic.error_code == 0 && i32::try_from(led) == Ok(partitions)
             });
-            if let Some(topic) = ready {
+            if let Some(topic) = ready
+                && Self::is_served(client, &name, partitions)?
+            {
                 return Ok(Self { id: topic.topic_id, name, partitions });
             }
             if Instant::now() >= deadline {
@@ -203,6 +207,17 @@ impl Topic {
             }
             thread::sleep(Duration::from_millis(10));
         }
+    }
+
+    /// Whether the leader knows that it is one: Kafka names it in Metadata a little earlier.
+    fn is_served(client: &mut Client, name: &str, partitions: i32) -> Result<bool, BenchError> {
+        let latest = |partition| ListOffsetsPartition::default().with_partition_index(partition).with_timestamp(-1);
+        let topic = ListOffsetsTopic::default()
+            .with_name(TopicName(StrBytes::from_string(name.to_owned())))
+            .with_partitions((0..partitions).map(latest).collect());
+        let request = ListOffsetsRequest::default().with_replica_id(BrokerId(-1)).with_topics(vec![topic]);
+        let answer = client.call(&request, 5)?;
+        Ok(answer.topics.iter().flat_map(|topic| &topic.partitions).all(|partition| partition.error_code == 0))
     }
 
     pub(super) fn remove(&self, client: &mut Client) -> Result<(), BenchError> {
