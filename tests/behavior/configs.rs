@@ -79,11 +79,7 @@ fn a_default_says_that_it_is_one_and_where_it_comes_from() {
     let found = topic_config(&mut client, &name, "segment.bytes");
     assert_eq!((value(&found), found.config_source, found.read_only), ("1073741824", DEFAULT, false));
     assert!(found.documentation.is_some_and(|text| text.len() > 20));
-    assert!(
-        found.synonyms.iter().any(|synonym| synonym.name.as_str() == "log.segment.bytes"),
-        "{:?}",
-        found.synonyms
-    );
+    assert!(found.synonyms.iter().any(|synonym| synonym.name.as_str() == "log.segment.bytes"), "{:?}", found.synonyms);
 }
 
 #[test]
