@@ -154,6 +154,7 @@ fn only_the_leader_is_told_the_members() {
     requests::coordinator(&mut one.client, &group);
     one.join();
     let waiting = two.ask_to_join();
+    one.beat_until(REBALANCE_IN_PROGRESS); // the second is known by then
     let leader = one.join();
     let follower = two.joined(waiting);
     assert_eq!((leader.members.len(), follower.members.len()), (2, 0));
@@ -167,6 +168,7 @@ fn a_follower_waits_for_the_leaders_assignment() {
     requests::coordinator(&mut one.client, &group);
     one.join();
     let waiting = two.ask_to_join();
+    one.beat_until(REBALANCE_IN_PROGRESS); // the second is known by then
     let leader = one.join();
     let follower = two.joined(waiting);
     let waiting = two.ask_to_sync(&follower);
