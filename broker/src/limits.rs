@@ -54,8 +54,8 @@ pub const SLOW_APPEND: Duration = Duration::from_millis(20);
 pub const SLOW_DIRECTORY_APPENDS: u32 = 256;
 
 /// Threads that sync the logs of one directory, each one log at a time. The file system commits what they ask for at
-/// the same time together, so sixteen syncs at once take little longer than one.
-pub const SYNC_THREADS: usize = 16;
+/// the same time together, so several syncs at once take little longer than one.
+pub const SYNC_THREADS: usize = 8;
 
 /// From so many logs on that wait for a sync, one sync of the whole file system serves them all.
 pub const SYNC_TOGETHER: usize = 64;

@@ -1,14 +1,21 @@
-//! Read buffers, shared by the connections of a worker thread: one that has nothing to read holds none, and memory that
-//! was touched once is used again (fresh pages cost more than the bytes that are read into them).
-
-use std::cell::RefCell;
+//! Read buffers, shared by all connections: one that has nothing to read holds none, and memory that was touched once is
+//! used again (fresh pages cost more than the bytes that are read into them).
+//!
+//! One pool for all threads, behind a lock held for some nanoseconds: with a pool each, every thread that ever served as
+//! a worker (appends that wait for the disk make more of them) would keep its share.
 
 use bytes::BytesMut;
+use parking_lot::Mutex;
 
 use crate::limits;
 
-thread_local! {
-    static POOL: RefCell<Vec<BytesMut>> = const { RefCell::new(Vec::new()) };
+static POOL: Mutex<Pool> = Mutex::new(Pool { buffers: Vec::new(), bytes: 0 });
+
+struct Pool {
+    /// The one that was not used for longest first.
+    buffers: Vec<BytesMut>,
+    /// Their capacities together.
+    bytes: usize,
 }
 
 /// Lets `buffer` hold `wanted` bytes in all, those it has included, in place if it can.
@@ -25,21 +32,15 @@ pub(super) fn make_room(buffer: &mut BytesMut, wanted: usize) {
 
 /// A buffer of at least `capacity`.
 fn take(capacity: usize) -> BytesMut {
-    POOL.with_borrow_mut(|pool| {
-        // The smallest that fits, so that the large ones are there for large frames.
-        let fitting = |pool: &Vec<BytesMut>| {
-            let fits = pool.iter().enumerate().filter(|(_, buffer)| buffer.capacity() >= capacity);
-            fits.min_by_key(|(_, buffer)| buffer.capacity()).map(|(at, _)| at)
-        };
-        while let Some(at) = fitting(pool) {
-            let mut buffer = pool.remove(at);
+    loop {
+        let mut pooled = POOL.lock().take(capacity);
+        match &mut pooled {
+            None => return BytesMut::with_capacity(capacity.max(limits::READ_BUFFER_BYTES)),
+            Some(buffer) if buffer.try_reclaim(capacity) => return std::mem::take(buffer),
             // One whose frames are still held somewhere cannot be used again.
-            if buffer.try_reclaim(capacity) {
-                return buffer;
-            }
+            Some(_) => {}
         }
-        BytesMut::with_capacity(capacity.max(limits::READ_BUFFER_BYTES))
-    })
+    }
 }
 
 /// Takes a buffer back whose bytes are not needed any more.
@@ -47,17 +48,28 @@ pub(super) fn give(mut buffer: BytesMut) {
     buffer.clear();
     // Back to its front, where no frame cut from it is held any more; a buffer that stays short is not worth keeping.
     let _ = buffer.try_reclaim(buffer.capacity() + 1);
-    if buffer.capacity() < limits::READ_BUFFER_BYTES {
-        return;
+    if buffer.capacity() >= limits::READ_BUFFER_BYTES {
+        POOL.lock().give(buffer);
     }
-    POOL.with_borrow_mut(|pool| {
-        pool.push(buffer);
-        let mut pooled: usize = pool.iter().map(BytesMut::capacity).sum();
-        // The one that was not used for longest goes first.
-        while pooled > limits::POOLED_BUFFER_BYTES {
-            pooled -= pool.remove(0).capacity();
+}
+
+impl Pool {
+    /// The smallest that fits, so that the large ones are there for large frames; of equal ones the last used.
+    fn take(&mut self, capacity: usize) -> Option<BytesMut> {
+        let fits = self.buffers.iter().enumerate().rev().filter(|(_, buffer)| buffer.capacity() >= capacity);
+        let at = fits.min_by_key(|(_, buffer)| buffer.capacity()).map(|(at, _)| at)?;
+        let buffer = self.buffers.remove(at);
+        self.bytes -= buffer.capacity();
+        Some(buffer)
+    }
+
+    fn give(&mut self, buffer: BytesMut) {
+        self.bytes += buffer.capacity();
+        self.buffers.push(buffer);
+        while self.bytes > limits::POOLED_BUFFER_BYTES {
+            self.bytes -= self.buffers.remove(0).capacity();
         }
-    });
+    }
 }
 
 #[cfg(test)]
@@ -66,14 +78,16 @@ mod tests {
 
     #[test]
     fn a_buffer_given_back_is_used_again() {
+        // Of a size that no other test asks the common pool for.
+        const SIZE: usize = 3 * limits::READ_BUFFER_BYTES;
         let mut first = BytesMut::new();
-        make_room(&mut first, 1);
+        make_room(&mut first, SIZE);
         let address = first.as_ptr();
         first.extend_from_slice(&[7; 1000]);
         drop(first.split_to(900).freeze());
         give(first);
         let mut second = BytesMut::new();
-        make_room(&mut second, 1);
+        make_room(&mut second, SIZE);
         assert_eq!(second.as_ptr(), address);
         assert!(second.is_empty());
     }
