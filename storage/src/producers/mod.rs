@@ -62,6 +62,12 @@ impl Producer {
         self.batches.iter().rev().flatten().next()
     }
 
+    /// Those before the last, oldest first.
+    fn earlier_batches(&self) -> impl Iterator<Item = &BatchMeta> {
+        let known = self.batches.iter().flatten().count();
+        self.batches.iter().flatten().take(known.saturating_sub(1))
+    }
+
     pub(crate) fn last_sequence(&self) -> i32 {
         self.last_batch().map_or(-1, |b| b.last_sequence)
     }

@@ -111,8 +111,18 @@ fn snapshots_survive_the_round_trip_and_any_flipped_bit_is_noticed() {
     let mut p = Producers::default();
     append(&mut p, &batch(1, 0, 0, 4, false), 0).unwrap();
     append(&mut p, &batch(2, 7, 0, 2, true), 4).unwrap();
+    let as_kafka_writes_it = encode_snapshot(&p);
+    assert_eq!(as_kafka_writes_it.len(), 10 + 2 * 46);
+    assert_eq!(decode_snapshot(&as_kafka_writes_it).unwrap(), p);
+    for i in 0..7 {
+        append(&mut p, &batch(1, 0, 4 + i, 1, false), 6 + i64::from(i)).unwrap();
+    }
     let bytes = encode_snapshot(&p);
-    assert_eq!(decode_snapshot(&bytes).unwrap(), p);
+    let again = decode_snapshot(&bytes).unwrap();
+    assert_eq!(again, p);
+    let oldest_known = batch(1, 0, 6, 1, false);
+    let admission = again.admit(&oldest_known.header(), None, Origin::Client).unwrap();
+    assert!(matches!(admission, Admission::Duplicate(_)), "the last five are known, not only the last");
     for i in 0..bytes.len() * 8 {
         let mut bad = bytes.clone();
         bad[i / 8] ^= 1 << (i % 8);
