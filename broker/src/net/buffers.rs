@@ -33,12 +33,13 @@ pub(super) fn make_room(buffer: &mut BytesMut, wanted: usize) {
 /// A buffer of at least `capacity`.
 fn take(capacity: usize) -> BytesMut {
     loop {
-        let mut pooled = POOL.lock().take(capacity);
-        match &mut pooled {
-            None => return BytesMut::with_capacity(capacity.max(limits::READ_BUFFER_BYTES)),
-            Some(buffer) if buffer.try_reclaim(capacity) => return std::mem::take(buffer),
-            // One whose frames are still held somewhere cannot be used again.
-            Some(_) => {}
+        let pooled = POOL.lock().take(capacity);
+        let Some(mut buffer) = pooled else {
+            return BytesMut::with_capacity(capacity.max(limits::READ_BUFFER_BYTES));
+        };
+        // One whose frames are still held somewhere cannot be used again.
+        if buffer.try_reclaim(capacity) {
+            return buffer;
         }
     }
 }
