@@ -135,11 +135,11 @@ def extras(results):
         if calls:
             total = sum(calls.values())
             detail = ", ".join(f"{call} {count:.2f}" for call, count in sorted(calls.items(), key=lambda c: -c[1]))
-            lines.append(f"- system calls a request, {name}: **{total:.2f}** ({detail})")
+            lines.append(f"- system calls of Jackdaw for each request, {name}: **{total:.2f}** ({detail})")
     for system, memory in results["memory"].items():
         peak, now, anonymous = (memory[key] / 1024 for key in ("VmHWM", "VmRSS", "RssAnon"))
         lines.append(
-            f"- memory of {system} over all rows: peak {peak:.0f} MiB; at the end {now:.0f} MiB, of it {anonymous:.0f} MiB anonymous"
+            f"- RSS of {system} over all rows and rounds: peak {peak:.0f} MiB; at the end {now:.0f} MiB, of it {anonymous:.0f} MiB anonymous"
         )
     return ["", *lines] if lines else []
 
