@@ -61,6 +61,23 @@ impl StorageError {
         StorageError::Io { operation, path: Arc::from(path), source: Arc::new(source) }
     }
 
+    /// What the owner of the disk can do about it, as the end of a sentence; empty where the message says it itself.
+    pub fn remedy(&self) -> &'static str {
+        match self.io_kind() {
+            Some(io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) => {
+                "; the disk is full: free some space, or choose a data directory on another one"
+            }
+            Some(io::ErrorKind::PermissionDenied) => {
+                "; the user who runs the broker must be able to read and write it: change its owner, or choose another \
+                 data directory"
+            }
+            Some(io::ErrorKind::ReadOnlyFilesystem) => {
+                "; its file system is mounted read-only: mount it for writing, or choose another data directory"
+            }
+            _ => "",
+        }
+    }
+
     /// What kind of system error it was, where it was one.
     pub fn io_kind(&self) -> Option<io::ErrorKind> {
         match self {
@@ -123,7 +140,7 @@ pub enum OpenError {
         path: PathBuf,
     },
     /// The disk refused.
-    #[error(transparent)]
+    #[error("{_0}{remedy}", remedy = _0.remedy())]
     Storage(#[from] StorageError),
 }
 

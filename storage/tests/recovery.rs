@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use jackdaw_storage::{AppendError, LogConfig, Operation, ReadError, StorageError};
+use jackdaw_storage::{AppendError, LogConfig, LogDir, LogDirOptions, Operation, ReadError, StorageError};
 use support::*;
 
 /// Ten batches, of which the first `flushed` are below the recovery point on the disk. Then a crash.
@@ -227,6 +227,20 @@ fn the_first_failed_write_or_sync_takes_the_directory_offline_and_reads_go_on() 
         assert!(!temp.path().join(".kafka_cleanshutdown").exists());
         let log = only_log(&open(temp.path(), &tiny()));
         assert_eq!(values(&log)[..3], acknowledged);
+    }
+}
+
+#[test]
+fn a_directory_that_cannot_be_written_is_refused_with_what_to_do() {
+    for (code, remedy) in [(28, "free some space"), (13, "change its owner"), (30, "mount it for writing")] {
+        let temp = fast_temp();
+        let mut options = LogDirOptions::new(1);
+        options.faults = Some(Arc::new(move |asked, _: &Path| match asked {
+            Operation::Write => Err(std::io::Error::from_raw_os_error(code)),
+            _ => Ok(()),
+        }));
+        let refused = LogDir::open(temp.path(), options, &|_| tiny(), &|_| {}).map(drop).unwrap_err().to_string();
+        assert!(refused.contains(remedy), "{refused}");
     }
 }
 

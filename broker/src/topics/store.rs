@@ -25,7 +25,7 @@ const UNPACKED_CAP: usize = 1 << 30;
 /// What can go wrong between metadata and its log.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    #[error(transparent)]
+    #[error("{_0}{remedy}", remedy = _0.remedy())]
     Storage(#[from] StorageError),
     /// What is stored does not go with the broker's configuration.
     #[error(transparent)]
