@@ -64,8 +64,10 @@ def slim(results):
     """Without what the table never needs: the file is kept in the repository."""
     for systems in results["runs"].values():
         for runs in systems.values():
-            for run in runs:
+            for at, run in enumerate(runs):
                 run.pop("command", None)
+                if at > 0:
+                    run.pop("settings", None)  # those of the first run
     return results
 
 
