@@ -13,7 +13,7 @@ pub enum TimestampType {
 }
 
 /// Policy of one log. Names are those of Kafka's topic configs; times are milliseconds, sizes are bytes.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct LogConfig {
     /// `segment.bytes`: a batch that would grow the active segment beyond it starts the next segment.
     pub segment_bytes: u32,
@@ -37,6 +37,24 @@ pub struct LogConfig {
     pub producer_id_expiration_ms: i64,
     /// `preallocate`: reserve a whole segment's blocks when it is created instead of growing by steps.
     pub preallocate: bool,
+    /// `cleanup.policy` names delete: old segments go by time and size.
+    pub delete: bool,
+    /// `cleanup.policy` names compact: of each key, the last record stays.
+    pub compact: bool,
+    /// `retention.ms`; -1 for no bound.
+    pub retention_ms: i64,
+    /// `retention.bytes`; -1 for no bound.
+    pub retention_bytes: i64,
+    /// `file.delete.delay.ms`: how long the files of what was deleted stay on the disk, renamed.
+    pub file_delete_delay_ms: i64,
+    /// `delete.retention.ms`: how long a tombstone stays readable after the compaction that first saw it.
+    pub delete_retention_ms: i64,
+    /// `min.compaction.lag.ms`: records younger than this are not compacted.
+    pub min_compaction_lag_ms: i64,
+    /// `max.compaction.lag.ms`: a record is compacted when it is this old, whatever the dirty ratio.
+    pub max_compaction_lag_ms: i64,
+    /// `min.cleanable.dirty.ratio`: from this share of uncompacted bytes on, compaction pays.
+    pub min_cleanable_dirty_ratio: f64,
 }
 
 impl Default for LogConfig {
@@ -54,6 +72,15 @@ impl Default for LogConfig {
             timestamp_after_max_ms: 3_600_000,
             producer_id_expiration_ms: 86_400_000,
             preallocate: false,
+            delete: true,
+            compact: false,
+            retention_ms: 7 * 24 * 3600 * 1000,
+            retention_bytes: -1,
+            file_delete_delay_ms: 60_000,
+            delete_retention_ms: 86_400_000,
+            min_compaction_lag_ms: 0,
+            max_compaction_lag_ms: i64::MAX,
+            min_cleanable_dirty_ratio: 0.5,
         }
     }
 }

@@ -87,6 +87,15 @@ impl TopicConfig {
             timestamp_after_max_ms: self.message_timestamp_after_max_ms,
             producer_id_expiration_ms: self.producer_id_expiration_ms,
             preallocate: self.preallocate,
+            delete: self.delete,
+            compact: self.compact,
+            retention_ms: self.retention_ms,
+            retention_bytes: self.retention_bytes,
+            file_delete_delay_ms: self.file_delete_delay_ms,
+            delete_retention_ms: self.delete_retention_ms,
+            min_compaction_lag_ms: self.min_compaction_lag_ms,
+            max_compaction_lag_ms: self.max_compaction_lag_ms,
+            min_cleanable_dirty_ratio: self.min_cleanable_dirty_ratio,
         }
     }
 

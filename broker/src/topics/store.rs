@@ -59,12 +59,13 @@ pub struct Store {
     log: Arc<Log>,
 }
 
-/// Policy of the metadata log: nothing is refused for its size or time.
+/// Policy of the metadata log: nothing is refused for its size or time, and nothing of it is ever deleted.
 pub fn log_config() -> LogConfig {
     LogConfig {
         max_message_bytes: i32::MAX as usize,
         timestamp_before_max_ms: i64::MAX,
         timestamp_after_max_ms: i64::MAX,
+        delete: false,
         ..LogConfig::default()
     }
 }
