@@ -10,6 +10,7 @@ mod flush;
 mod lookup;
 mod read;
 mod types;
+mod undo;
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
@@ -28,7 +29,7 @@ use crate::producers::Producers;
 use crate::segment::{End, Segment};
 
 pub(crate) use append::transaction_marker;
-pub(crate) use flush::FlushJob;
+pub(crate) use flush::{EpochFile, FlushJob};
 pub(crate) use lookup::as_storage;
 pub use types::{AbortedTxn, Append, Appended, Origin, ProducerState, Slice, TimestampOffset};
 
