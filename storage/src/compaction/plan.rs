@@ -41,13 +41,14 @@ pub(crate) fn dirty(sealed: &[Facts], active_base: i64, bounds: &Bounds, lagging
     // Cleaning ends where a segment begins: the one that holds the limit is left alone.
     let uncleanable = if limit >= active_base { sealed.len() } else { holder_of(sealed, limit) };
     let first_uncleanable = sealed.get(uncleanable).map_or(active_base, |s| s.base);
+    let dirty_from = if first_dirty >= first_uncleanable { uncleanable } else { holder_of(sealed, first_dirty) };
     let bytes = |segments: &[Facts]| segments.iter().map(|s| u64::from(s.size)).sum();
     Dirty {
         first_dirty_offset: first_dirty,
         first_uncleanable_offset: first_uncleanable,
         // A segment that is dirty in part counts on both sides.
         clean_bytes: bytes(&sealed[..sealed.partition_point(|s| s.base < first_dirty)]),
-        cleanable_bytes: bytes(&sealed[holder_of(sealed, first_dirty).min(uncleanable)..uncleanable]),
+        cleanable_bytes: bytes(&sealed[dirty_from..uncleanable]),
         overdue_ms: 0,
         was_reset,
     }

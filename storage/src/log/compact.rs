@@ -41,7 +41,8 @@ impl Log {
         let facts: Vec<Facts> = sealed.iter().map(|s| facts_of(s, (0, 0))).collect();
         let bounds = self.compaction_bounds();
         let first_dirty = bounds.first_dirty().0;
-        let dirty = if first_dirty > active.base() { &[][..] } else { &sealed[plan::holder_of(&facts, first_dirty)..] };
+        let dirty =
+            if first_dirty >= active.base() { &[][..] } else { &sealed[plan::holder_of(&facts, first_dirty)..] };
         let mut lagging = None;
         if config.min_compaction_lag_ms > 0 {
             let youngest = now_ms.saturating_sub(config.min_compaction_lag_ms);
