@@ -52,8 +52,8 @@ impl DataFile {
         if !disk.can_allocate.load(Ordering::Relaxed) {
             return;
         }
-        let result = disk
-            .change(Operation::Allocate, &self.path, || self.system.reserve(&self.file, &self.path, position, len));
+        let result =
+            disk.change(Operation::Allocate, &self.path, || self.system.reserve(&self.file, &self.path, position, len));
         match result {
             Err(e) if e.io_kind() == Some(io::ErrorKind::Unsupported) => {
                 disk.can_allocate.store(false, Ordering::Relaxed);
@@ -111,6 +111,7 @@ pub(super) fn write_all(
     mut parts: &mut [IoSlice<'_>],
     mut position: u64,
 ) -> io::Result<()> {
+    IoSlice::advance_slices(&mut parts, 0); // empty ones go
     while !parts.is_empty() {
         match system.write_at(file, path, parts, position)? {
             0 => return Err(io::ErrorKind::WriteZero.into()),

@@ -344,9 +344,8 @@ impl Log {
         let file = old.data_file()?;
         next.adopt_file(self.disk.open_data(&next.path("log"), true)?);
         let snapshot = self.path.join(file_name(base, "snapshot"));
-        let written = old
-            .write_indexes()
-            .and_then(|()| self.disk.write_file(&snapshot, &encode_snapshot(&writer.producers)));
+        let written =
+            old.write_indexes().and_then(|()| self.disk.write_file(&snapshot, &encode_snapshot(&writer.producers)));
         if let Err(error) = written {
             writer.reserved = u64::from(writer.end.size); // given back with the indexes
             next.remove()?;

@@ -62,6 +62,7 @@ impl Log {
     /// Drops all records at and above `offset`. Readers that have slices of them keep them; the file they are mapped
     /// from is replaced, not cut. That takes room for a copy: on a full disk nothing changes.
     pub fn truncate_to(&self, offset: i64) -> Result<(), StorageError> {
+        let _not_cleaning = self.pause_cleaning();
         let _flushing = self.flush_lock.lock();
         let mut writer = self.writer.lock();
         self.check_writable()?;
@@ -108,7 +109,10 @@ impl Log {
         }
         self.flushed.fetch_min(offset, Ordering::AcqRel);
         let Some(shared) = self.shared.upgrade() else { return Ok(()) };
-        shared.lower_checkpoint(self, offset, start_over).inspect_err(|_| self.start.store(start, Ordering::Release))
+        shared
+            .lower_checkpoint(self, offset, start_over)
+            .and_then(|()| shared.lower_cleaned_offset(self, offset))
+            .inspect_err(|_| self.start.store(start, Ordering::Release))
     }
 
     /// Nothing is kept: one new segment at `offset`.
