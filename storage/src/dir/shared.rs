@@ -17,6 +17,7 @@ use crate::error::StorageError;
 use crate::log::{Log, LogParts, Writer};
 use crate::producers::Producers;
 use crate::segment::{End, Segment};
+use crate::trash::What;
 /// Longest name of a file on Linux.
 const NAME_MAX: usize = 255;
 
@@ -84,8 +85,8 @@ impl Shared {
         Ok(log)
     }
 
-    pub(super) fn detach(&self, deleted: &[Arc<Log>]) -> Result<Vec<PathBuf>, StorageError> {
-        let mut aside = Vec::with_capacity(deleted.len());
+    pub(super) fn detach(&self, deleted: &[Arc<Log>]) -> Result<(), StorageError> {
+        let mut renamed = false;
         {
             let mut logs = self.logs.lock();
             for log in deleted {
@@ -97,13 +98,11 @@ impl Shared {
                 let path = self.disk.root().join(set_aside_name(log.topic(), log.partition(), "delete"));
                 self.disk.rename(log.path(), &path)?;
                 logs.remove(&key);
-                aside.push(path);
+                self.disk.trash.add(What::Directory(path), log.config().file_delete_delay_ms);
+                renamed = true;
             }
         }
-        if !aside.is_empty() {
-            self.disk.sync_dir(self.disk.root())?;
-        }
-        Ok(aside)
+        if renamed { self.disk.sync_dir(self.disk.root()) } else { Ok(()) }
     }
 
     pub(super) fn set_aside(&self, log: &Arc<Log>) -> Result<PathBuf, StorageError> {
