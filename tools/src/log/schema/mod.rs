@@ -84,7 +84,8 @@ pub(crate) fn metadata(value: &[u8]) -> Result<Decoded, SchemaError> {
     let kind = input.varint("record type")?;
     let version = input.varint("record version")? as i16;
     let is_kind = |shape: &Shape<'_>| shape.number as u32 == kind;
-    let shape = tables::METADATA.iter().filter_map(|line| Shape::parse(line)).find(is_kind);
+    let table = if frame == 0 { tables::METADATA_2_8 } else { tables::METADATA };
+    let shape = table.iter().filter_map(|line| Shape::parse(line)).find(is_kind);
     let shape = shape.ok_or(SchemaError::UnknownType(kind))?;
     shape.decode(&mut input, version)
 }
@@ -187,7 +188,7 @@ fn word(text: &str) -> &str {
 }
 
 /// Fields whose values are nobody's to see.
-const SECRET: [&str; 3] = ["salt", "storedKey", "serverKey"];
+const SECRET: [&str; 4] = ["salt", "storedKey", "serverKey", "saltedPassword"];
 
 struct Reader<'a> {
     rest: &'a [u8],
@@ -340,7 +341,9 @@ mod tests {
             }
             fields.iter().flat_map(|field| of(&field.kind)).collect()
         }
-        for line in [tables::METADATA, tables::OFFSETS, tables::TRANSACTIONS, tables::SHARE].concat() {
+        for line in
+            [tables::METADATA, tables::METADATA_2_8, tables::OFFSETS, tables::TRANSACTIONS, tables::SHARE].concat()
+        {
             let shape = Shape::parse(line).unwrap_or_else(|| panic!("{line}"));
             for name in plain(&shape.fields) {
                 assert!(known.contains(&name), "{name} in {line}");
@@ -375,8 +378,9 @@ mod tests {
         topic.push(0);
         let expected = json!({"name": "ta", "topicId": "AAAAAAAAAAAAAAAAAAAAAQ"});
         assert_eq!(Value::Object(metadata(&topic).unwrap().fields), expected);
-        topic[0] = 0;
-        assert_eq!(metadata(&topic).unwrap().name, "TopicRecord");
+        let mut preview = vec![0, 2, 0, 0, 2, b't', b'a'];
+        preview.extend_from_slice(Uuid::from_u128(1).as_bytes());
+        assert_eq!(Value::Object(metadata(&preview).unwrap().fields), expected);
         topic.push(0);
         assert_eq!(metadata(&topic), Err(SchemaError::Trailing { name: "TopicRecord".to_owned(), left: 1 }));
         assert_eq!(metadata(&[2, 2, 0]), Err(SchemaError::Frame(2)));

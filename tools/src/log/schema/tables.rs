@@ -31,6 +31,24 @@ pub(super) const METADATA: &[&str] = &[
     "28 ClearElrRecord 0 topicName:string",
 ];
 
+/// `@metadata` of Kafka 2.8, the preview of KRaft: frame version 0, and mostly without compact lengths.
+pub(super) const METADATA_2_8: &[&str] = &[
+    "0 RegisterBrokerRecord - brokerId:int32 incarnationId:uuid brokerEpoch:int64 endPoints:[]{name:string host:string port:uint16 securityProtocol:int16} features:[]{name:string minSupportedVersion:int16 maxSupportedVersion:int16} rack:string",
+    "1 UnregisterBrokerRecord - brokerId:int32 brokerEpoch:int64",
+    "2 TopicRecord - name:string topicId:uuid",
+    "3 PartitionRecord - partitionId:int32 topicId:uuid replicas:[]int32 isr:[]int32 removingReplicas:[]int32 addingReplicas:[]int32 leader:int32 leaderEpoch:int32 partitionEpoch:int32",
+    "4 ConfigRecord - resourceType:int8 resourceName:string name:string value:string",
+    "5 PartitionChangeRecord 0 partitionId:int32 topicId:uuid isr:[]int32@0 leader:int32@1",
+    "6 AccessControlRecord 0 resourceType:int8 resourceName:string patternType:int8 principal:string host:string operation:int8 permissionType:int8",
+    "7 FenceBrokerRecord - id:int32 epoch:int64",
+    "8 UnfenceBrokerRecord - id:int32 epoch:int64",
+    "9 RemoveTopicRecord - topicId:uuid",
+    "10 DelegationTokenRecord - owner:string renewers:[]string issueTimestamp:int64 maxTimestamp:int64 expirationTimestamp:int64 tokenId:string",
+    "11 UserScramCredentialRecord - name:string credentialInfos:[]{mechanism:int8 salt:bytes saltedPassword:bytes iterations:int32}",
+    "12 FeatureLevelRecord - name:string minFeatureLevel:int16 maxFeatureLevel:int16",
+    "14 QuotaRecord - entity:[]{entityType:string entityName:string} key:string value:float64 remove:bool",
+];
+
 /// `__consumer_offsets`, by the number a key begins with: key, then value.
 pub(super) const OFFSETS: &[&str] = &[
     "0 LegacyOffsetCommitKey - group:string topic:string partition:int32",
