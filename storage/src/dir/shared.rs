@@ -7,6 +7,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use uuid::Uuid;
 
+use super::cleaned::Cleaned;
 use crate::checkpoint::{
     HIGH_WATERMARK, LOG_START, Offsets, PARTITION_METADATA, RECOVERY_POINT, encode_offsets, encode_partition_metadata,
 };
@@ -30,6 +31,7 @@ pub(crate) struct Shared {
     pub(super) logs: Mutex<Logs>,
     /// Recovery points as the file on the disk has them.
     pub(super) checkpointed: Mutex<Offsets>,
+    pub(super) cleaned: Cleaned,
 }
 
 impl Shared {
@@ -86,6 +88,7 @@ impl Shared {
     }
 
     pub(super) fn detach(&self, deleted: &[Arc<Log>]) -> Result<(), StorageError> {
+        deleted.iter().for_each(|log| log.stop_cleaning());
         let mut renamed = false;
         {
             let mut logs = self.logs.lock();
@@ -102,10 +105,14 @@ impl Shared {
                 renamed = true;
             }
         }
-        if renamed { self.disk.sync_dir(self.disk.root()) } else { Ok(()) }
+        if renamed {
+            self.disk.sync_dir(self.disk.root())?;
+        }
+        self.forget_cleaned(deleted)
     }
 
     pub(super) fn set_aside(&self, log: &Arc<Log>) -> Result<PathBuf, StorageError> {
+        log.stop_cleaning();
         log.mark_deleted();
         let mut logs = self.logs.lock();
         let aside = self.disk.root().join(set_aside_name(log.topic(), log.partition(), "stray"));
@@ -113,6 +120,7 @@ impl Shared {
         logs.retain(|_, present| !Arc::ptr_eq(present, log));
         drop(logs);
         self.disk.sync_dir(self.disk.root())?;
+        self.forget_cleaned(std::slice::from_ref(log))?;
         Ok(aside)
     }
 

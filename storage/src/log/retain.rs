@@ -72,6 +72,7 @@ impl Log {
         if ahead.drop == 0 {
             return Ok(Retained { dropped: Vec::new(), held_bytes: ahead.held_bytes });
         }
+        let _not_cleaning = self.config.load().compact.then(|| self.pause_cleaning());
         // Flushes and truncation use the files' names too.
         let _flushing = self.flush_lock.lock();
         let mut writer = self.writer.lock();
