@@ -8,6 +8,7 @@
 //! - `segment`: one data file with its indexes and its map. `index`: the three sparse indexes.
 //! - `producers`, `epochs`, `checkpoint`: pure. Sequence windows and transactions; leader epochs; the small files.
 //! - `recovery`: an untrusted directory becomes a log; the only place that repairs. `walk`: batches by `pread`.
+//! - [`inspect`]: files read for people and tools, ours and Kafka's; changes nothing, and opens nothing.
 //! - `disk`: the only door to the file system, with the fail-stop latch, the budgets, and what a full disk
 //!   means. Beneath it the narrow trait [`FileSystem`], in whose place tests put disks that fail.
 //!
@@ -40,15 +41,21 @@ mod disk;
 mod epochs;
 mod error;
 mod index;
+pub mod inspect;
 mod log;
 mod producers;
 mod recovery;
+mod retention;
 mod segment;
+mod trash;
 mod walk;
 
 pub use compaction::{CompactError, Compacted, CompactionHooks, Dirty, Pace};
 pub use config::{LogConfig, LogDirOptions, TimestampType};
-pub use dir::{Detached, LogDir, RecoveryProgress};
+pub use dir::{LogDir, RecoveryProgress};
 pub use disk::{FileSystem, OpenMode, Operation};
 pub use error::{AppendError, DeleteRecordsError, OpenError, ReadError, StorageError};
-pub use log::{AbortedTxn, Append, Appended, Log, Origin, ProducerState, Slice, TimestampOffset};
+pub use log::{
+    AbortedTxn, Append, Appended, Dropped, Log, Origin, Outlook, ProducerState, Retained, Slice, TimestampOffset,
+};
+pub use retention::{Hold, Reason};

@@ -56,11 +56,13 @@ impl Disk {
         );
     }
 
-    /// Whether there is room now. To be asked about once a second: it costs nothing unless the directory is full.
+    /// Whether there is room now. To be asked about once a second: it costs nothing unless the directory is full. Then
+    /// what was deleted waits no longer for its files to go.
     pub(crate) fn probe_space(&self) -> bool {
         if !self.is_full() {
             return true;
         }
+        self.empty_trash(None);
         let Ok((total, usable)) = self.total_and_usable() else { return false };
         if usable < ROOM_MIN.min(total / ROOM_SHARE) || self.try_writing().is_err() {
             return false;

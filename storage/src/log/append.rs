@@ -348,7 +348,8 @@ impl Log {
             old.write_indexes().and_then(|()| self.disk.write_file(&snapshot, &encode_snapshot(&writer.producers)));
         if let Err(error) = written {
             writer.reserved = u64::from(writer.end.size); // given back with the indexes
-            next.remove()?;
+            next.retire();
+            self.disk.remove_file(&next.path("log"))?; // at once: the space is needed
             return Err(error);
         }
         old.mark_sealed();
