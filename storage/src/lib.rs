@@ -6,6 +6,7 @@
 //! - `dir`: [`LogDir`], a directory of logs: lock, identity, loading, group flush, checkpoints, clean shutdown.
 //! - `log`: [`Log`], the only door to a partition: append, read, lookup by time, flush, cuts at both ends.
 //! - `segment`: one data file with its indexes and its map. `index`: the three sparse indexes.
+//! - `sketch`: pure. How many different keys a segment has; kept beside it, merged by `log/keys`.
 //! - `producers`, `epochs`, `checkpoint`: pure. Sequence windows and transactions; leader epochs; the small files.
 //! - `recovery`: an untrusted directory becomes a log; the only place that repairs. `walk`: batches by `pread`.
 //! - `disk`: the only door to the file system, with the fail-stop latch, the fault hook and the budgets.
@@ -41,10 +42,11 @@ mod log;
 mod producers;
 mod recovery;
 mod segment;
+mod sketch;
 mod walk;
 
 pub use config::{FaultHook, LogConfig, LogDirOptions, TimestampType};
 pub use dir::{Detached, LogDir, RecoveryProgress};
 pub use disk::Operation;
 pub use error::{AppendError, DeleteRecordsError, OpenError, ReadError, StorageError};
-pub use log::{AbortedTxn, Append, Appended, Log, Origin, ProducerState, Slice, TimestampOffset};
+pub use log::{AbortedTxn, Append, Appended, KeyEstimate, Log, Origin, ProducerState, Slice, TimestampOffset};

@@ -72,6 +72,8 @@ pub(crate) struct Segment {
     /// Number, from 1, of the [`WARM_WINDOW`] that was last found in memory: a reader that goes through the segment
     /// probes it once, not at every fetch.
     warm_window: AtomicU64,
+    /// The sketch of its keys lies beside it.
+    sketched: AtomicBool,
 }
 
 /// `00000000000000000042.log`, and its siblings.
@@ -107,6 +109,7 @@ impl Segment {
             sealed: AtomicBool::new(false),
             gone: AtomicBool::new(false),
             warm_window: AtomicU64::new(0),
+            sketched: AtomicBool::new(false),
         }
     }
 
@@ -193,6 +196,18 @@ impl Segment {
         self.gone.store(true, Ordering::SeqCst);
         self.file.clear();
         self.mapped.clear();
+    }
+
+    pub(crate) fn disk(&self) -> &Disk {
+        &self.disk
+    }
+
+    pub(crate) fn is_sketched(&self) -> bool {
+        self.sketched.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_sketched(&self, is_there: bool) {
+        self.sketched.store(is_there, Ordering::Relaxed);
     }
 
     pub(crate) fn is_gone(&self) -> bool {
@@ -457,7 +472,7 @@ impl Segment {
     /// Removes all its files.
     pub(crate) fn remove(&self) -> Result<(), StorageError> {
         self.retire();
-        for suffix in ["log", "index", "timeindex", "txnindex", "snapshot"] {
+        for suffix in ["log", "index", "timeindex", "txnindex", "snapshot", "keys"] {
             self.disk.remove_file(&self.path(suffix))?;
         }
         Ok(())

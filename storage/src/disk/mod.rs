@@ -217,6 +217,22 @@ impl Disk {
         })
     }
 
+    /// Writes a file that nobody misses, such as [`Disk::write_file`] does; a failure is the caller's and takes nothing
+    /// offline.
+    pub(crate) fn write_expendable(&self, path: &Path, bytes: &[u8]) -> Result<(), StorageError> {
+        self.check_online()?;
+        let injected = self.faults.as_ref().map_or(Ok(()), |hook| hook(Operation::Write, path));
+        let written = injected.and_then(|()| {
+            let _ = fs::remove_file(path);
+            fs::File::create_new(path)?.write_all(bytes)
+        });
+        written.map_err(|source| {
+            // What is half there says nothing, and takes space that is needed.
+            let _ = fs::remove_file(path);
+            StorageError::io("write", path, source)
+        })
+    }
+
     /// Replaces a small file so that a crash leaves the old one or the new one, whole: write aside, sync, rename.
     /// The rename itself is durable after [`Disk::sync_dir`] of its directory.
     pub(crate) fn replace_file(&self, path: &Path, bytes: &[u8]) -> Result<(), StorageError> {

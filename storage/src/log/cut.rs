@@ -124,7 +124,7 @@ impl Log {
         self.copy_prefix(&source, &copy, end.size)?;
         copy.sync(&self.disk)?;
         old.retire();
-        for suffix in ["index", "timeindex", "txnindex"] {
+        for suffix in ["index", "timeindex", "txnindex", "keys"] {
             self.disk.remove_file(&old.path(suffix))?;
         }
         self.disk.rename(&aside, &old.path("log"))?;

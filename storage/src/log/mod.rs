@@ -7,6 +7,7 @@
 mod append;
 mod cut;
 mod flush;
+mod keys;
 mod lookup;
 mod read;
 mod types;
@@ -29,6 +30,7 @@ use crate::segment::{End, Segment};
 
 pub(crate) use append::transaction_marker;
 pub(crate) use flush::FlushJob;
+pub use keys::KeyEstimate;
 pub(crate) use lookup::as_storage;
 pub use types::{AbortedTxn, Append, Appended, Origin, ProducerState, Slice, TimestampOffset};
 
