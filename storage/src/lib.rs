@@ -9,6 +9,7 @@
 //! - `sketch`: pure. How many different keys a segment has; kept beside it, merged by `log/keys`.
 //! - `producers`, `epochs`, `checkpoint`: pure. Sequence windows and transactions; leader epochs; the small files.
 //! - `recovery`: an untrusted directory becomes a log; the only place that repairs. `walk`: batches by `pread`.
+//! - [`inspect`]: files read for people and tools, ours and Kafka's; changes nothing, and opens nothing.
 //! - `disk`: the only door to the file system, with the fail-stop latch, the fault hook and the budgets.
 //!
 //! Retention (`retention`: pure, segments and policy in, segments to drop out) and compaction (`compaction`: a pure plan
@@ -31,6 +32,7 @@
 #![warn(missing_docs)]
 
 mod checkpoint;
+mod compaction;
 mod config;
 mod dir;
 #[expect(clippy::disallowed_methods, reason = "this module is the one door to the file system")]
@@ -38,6 +40,7 @@ mod disk;
 mod epochs;
 mod error;
 mod index;
+pub mod inspect;
 mod log;
 mod producers;
 mod recovery;
@@ -45,6 +48,7 @@ mod segment;
 mod sketch;
 mod walk;
 
+pub use compaction::{CompactError, Compacted, CompactionHooks, Dirty, Pace};
 pub use config::{FaultHook, LogConfig, LogDirOptions, TimestampType};
 pub use dir::{Detached, LogDir, RecoveryProgress};
 pub use disk::Operation;
