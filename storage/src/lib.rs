@@ -7,7 +7,7 @@
 //! - `log`: [`Log`], the only door to a partition: append, read, lookup by time, flush, cuts at both ends.
 //! - `segment`: one data file with its indexes and its map. `index`: the three sparse indexes.
 //! - `producers`, `epochs`, `checkpoint`: pure. Sequence windows and transactions; leader epochs; the small files.
-//! - `recovery`: an untrusted directory becomes a log; the only file that repairs. `walk`: batches by `pread`.
+//! - `recovery`: an untrusted directory becomes a log; the only place that repairs. `walk`: batches by `pread`.
 //! - `disk`: the only door to the file system, with the fail-stop latch, the fault hook and the budgets.
 //!
 //! Retention (`retention`: pure, segments and policy in, segments to drop out) and compaction (`compaction`: a pure plan

@@ -1,0 +1,194 @@
+//! A log directory: the logs on one disk, loaded together, flushed together, closed together.
+
+mod flush;
+mod shared;
+mod start;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use parking_lot::Mutex;
+use uuid::Uuid;
+
+use crate::checkpoint::{CLEAN_SHUTDOWN, Meta, Offsets};
+use crate::config::{LogConfig, LogDirOptions};
+use crate::disk::{DirLock, Disk};
+use crate::error::{OpenError, StorageError};
+use crate::log::Log;
+
+use flush::{SYNC_TOGETHER_MIN, flush_many};
+pub(crate) use shared::Shared;
+pub use start::RecoveryProgress;
+use start::{load_all, read_meta};
+
+/// A log directory, locked against other brokers while it is open.
+///
+/// Dropping it without [`LogDir::close`] is like a crash: the next open checks what was not flushed.
+pub struct LogDir {
+    shared: Arc<Shared>,
+    meta: Meta,
+    closed: AtomicBool,
+    _lock: DirLock,
+}
+
+impl LogDir {
+    /// Opens a directory, creating and naming it if it is fresh, and loads every partition in it. After an unclean stop
+    /// the batches above the recovery point are checked, on `recovery_threads` threads.
+    pub fn open(
+        path: &Path,
+        options: LogDirOptions,
+        config_for: &(dyn Fn(&str) -> LogConfig + Sync),
+        progress: &(dyn Fn(RecoveryProgress) + Sync),
+    ) -> Result<LogDir, OpenError> {
+        let disk = Disk::open(path, options.faults.clone(), options.map_budget, options.descriptor_budget)?;
+        let lock = DirLock::acquire(path)?;
+        let meta = read_meta(&disk, &options)?;
+        let clean_marker = path.join(CLEAN_SHUTDOWN);
+        let clean = disk.exists(&clean_marker);
+        if clean {
+            // Before anything is loaded: a crash from here on must not look like a clean stop (KAFKA-10471).
+            disk.remove_file(&clean_marker)?;
+            disk.sync_dir(path)?;
+        }
+        let shared = Arc::new(Shared {
+            disk: Arc::new(disk),
+            logs: Mutex::new(BTreeMap::new()),
+            checkpointed: Mutex::new(Offsets::new()),
+        });
+        let checked = load_all(&shared, &options, clean, config_for, progress)?;
+        if checked && !clean {
+            shared.disk.sync_file_system()?;
+            shared.logs.lock().values().for_each(|log| log.mark_recovered());
+        }
+        shared.checkpoint()?;
+        Ok(LogDir { shared, meta, closed: AtomicBool::new(false), _lock: lock })
+    }
+
+    /// All logs, by topic and partition.
+    pub fn logs(&self) -> Vec<Arc<Log>> {
+        self.shared.logs.lock().values().cloned().collect()
+    }
+
+    /// Creates an empty log. Its directory becomes durable with its first flush: before that, nothing in it was
+    /// promised to anyone.
+    pub fn create(
+        &self,
+        topic: &str,
+        topic_id: Uuid,
+        partition: i32,
+        config: LogConfig,
+    ) -> Result<Arc<Log>, StorageError> {
+        self.shared.create(topic, topic_id, partition, config)
+    }
+
+    /// Deletes a log. Its directory is renamed, so that the name is free at once, then removed. Slices already read
+    /// stay readable; everything else asked of the log is answered with [`StorageError::Deleted`].
+    pub fn delete(&self, log: &Arc<Log>) -> Result<(), StorageError> {
+        self.detach(std::slice::from_ref(log))?.remove()
+    }
+
+    /// The first half of deleting several logs: their directories are renamed, with one sync for all. Giving the files
+    /// back to the file system may take long, and is left to the caller: [`Detached::remove`]. What that does not come
+    /// to is removed at the next start.
+    pub fn detach(&self, logs: &[Arc<Log>]) -> Result<Detached, StorageError> {
+        let paths = self.shared.detach(logs)?;
+        Ok(Detached { disk: Arc::clone(&self.shared.disk), paths })
+    }
+
+    /// Takes a log out of service and renames its directory to one that no start loads again; answers the new path. What
+    /// it holds stays on the disk for a person to look at.
+    pub fn set_aside(&self, log: &Arc<Log>) -> Result<PathBuf, StorageError> {
+        self.shared.set_aside(log)
+    }
+
+    /// Flushes several logs: one by one, or, if many are dirty, with one sync of the file system. Answers, for each
+    /// index into `logs`, the offset below which that log is on the disk; in no particular order.
+    pub fn flush_many(&self, logs: &[Arc<Log>]) -> Vec<(usize, Result<i64, StorageError>)> {
+        flush_many(&self.shared.disk, logs)
+    }
+
+    /// Writes the recovery points, the high watermarks and the log start offsets, each file replaced atomically.
+    /// To be called now and then. Where too many descriptors are open because what was written through them is not
+    /// synced, it syncs.
+    pub fn checkpoint(&self) -> Result<(), StorageError> {
+        if self.shared.disk.files.is_over() {
+            let dirty: Vec<_> = self.logs().into_iter().filter(|log| log.needs_flush()).collect();
+            self.flush_many(&dirty);
+            self.shared.disk.files.shrink();
+        }
+        self.shared.checkpoint()
+    }
+
+    /// Flushes everything, leaves what makes the next start quick, and then the mark of a clean shutdown. From its
+    /// beginning on, appends and cuts are refused; reads go on.
+    pub fn close(&self) -> Result<(), StorageError> {
+        if self.closed.swap(true, Ordering::AcqRel) {
+            return Ok(());
+        }
+        self.shared.disk.check_online()?;
+        self.shared.disk.begin_close();
+        let logs: Vec<_> = self.logs().into_iter().filter(|log| log.quarantine().is_none()).collect();
+        let mut unsynced = Vec::new();
+        for log in &logs {
+            unsynced.extend(log.write_for_close()?);
+        }
+        let dirty: Vec<_> = logs.into_iter().filter(|log| log.needs_flush()).collect();
+        for (_, result) in self.flush_many(&dirty) {
+            result?;
+        }
+        if unsynced.len() > SYNC_TOGETHER_MIN {
+            self.shared.disk.sync_file_system()?;
+        } else {
+            unsynced.iter().try_for_each(|path| self.shared.disk.sync_path(path))?;
+        }
+        self.shared.checkpoint()?;
+        let root = self.shared.disk.root();
+        self.shared.disk.replace_file(&root.join(CLEAN_SHUTDOWN), b"{\"version\":0,\"brokerEpoch\":-1}")?;
+        self.shared.disk.sync_dir(root)
+    }
+
+    /// Id of the cluster that the directory belongs to.
+    pub fn cluster_id(&self) -> &str {
+        &self.meta.cluster_id
+    }
+
+    /// Id of the directory itself (KIP-858).
+    pub fn directory_id(&self) -> Uuid {
+        self.meta.directory_id
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        self.shared.disk.root()
+    }
+
+    /// Size of the file system it is on, and what of that may still be written.
+    pub fn total_and_usable_bytes(&self) -> Result<(u64, u64), StorageError> {
+        self.shared.disk.total_and_usable()
+    }
+
+    /// Whether it still takes writes.
+    pub fn is_online(&self) -> bool {
+        self.shared.disk.failure().is_none()
+    }
+
+    /// The failure that took it offline.
+    pub fn offline_reason(&self) -> Option<StorageError> {
+        self.shared.disk.failure().cloned()
+    }
+}
+
+/// Directories of deleted logs, still to be removed.
+pub struct Detached {
+    disk: Arc<Disk>,
+    paths: Vec<PathBuf>,
+}
+
+impl Detached {
+    /// Removes them.
+    pub fn remove(self) -> Result<(), StorageError> {
+        self.paths.iter().try_for_each(|path| self.disk.remove_dir_all(path))
+    }
+}

@@ -1,0 +1,153 @@
+//! What the logs of a directory share: its disk, the map of them all, and the checkpoint files.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use uuid::Uuid;
+
+use crate::checkpoint::{
+    HIGH_WATERMARK, LOG_START, Offsets, PARTITION_METADATA, RECOVERY_POINT, encode_offsets, encode_partition_metadata,
+};
+use crate::config::LogConfig;
+use crate::disk::Disk;
+use crate::epochs::Epochs;
+use crate::error::StorageError;
+use crate::log::{Log, LogParts, Writer};
+use crate::producers::Producers;
+use crate::segment::{End, Segment};
+/// Longest name of a file on Linux.
+const NAME_MAX: usize = 255;
+
+/// By topic and partition.
+pub(super) type Logs = BTreeMap<(Arc<str>, i32), Arc<Log>>;
+
+/// What logs need of their directory.
+pub(crate) struct Shared {
+    pub(super) disk: Arc<Disk>,
+    pub(super) logs: Mutex<Logs>,
+    /// Recovery points as the file on the disk has them.
+    pub(super) checkpointed: Mutex<Offsets>,
+}
+
+impl Shared {
+    pub(super) fn create(
+        self: &Arc<Shared>,
+        topic: &str,
+        topic_id: Uuid,
+        partition: i32,
+        config: LogConfig,
+    ) -> Result<Arc<Log>, StorageError> {
+        let name = format!("{topic}-{partition}");
+        let is_plain = topic.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'));
+        if topic.is_empty() || !is_plain || partition < 0 || name.len() > NAME_MAX {
+            return Err(StorageError::BadName { name });
+        }
+        let key = (Arc::<str>::from(topic), partition);
+        let path: Arc<Path> = Arc::from(self.disk.root().join(&name));
+        self.disk.check_open()?;
+        let mut logs = self.logs.lock();
+        if logs.contains_key(&key) || self.disk.exists(&path) {
+            return Err(StorageError::Exists { path });
+        }
+        if self.checkpointed.lock().contains_key(&(topic.to_owned(), partition)) {
+            // The recovery point of a deleted log of that name would make the new one look damaged.
+            self.write_checkpoints(&logs)?;
+        }
+        self.disk.create_dir(&path)?;
+        self.disk.write_file(&path.join(PARTITION_METADATA), &encode_partition_metadata(topic_id))?;
+        let end = End { offset: 0, size: 0 };
+        let (disk, capacity) = (Arc::clone(&self.disk), config.segment_bytes);
+        let active = Segment::active(disk, Arc::clone(&path), 0, capacity, end, Default::default());
+        active.adopt_file(self.disk.open_data(&active.path("log"), true)?);
+        let active = Arc::new(active);
+        let mut writer = Writer::new(Producers::default(), Epochs::default(), Arc::clone(&active), 0);
+        writer.fresh = true;
+        writer.names_dirty = true;
+        let log = Arc::new(Log::new(LogParts {
+            topic: Arc::clone(&key.0),
+            partition,
+            topic_id,
+            path,
+            disk: Arc::clone(&self.disk),
+            shared: Arc::downgrade(self),
+            config,
+            segments: vec![active],
+            start: 0,
+            high_watermark: 0,
+            flushed: 0,
+            writer,
+            damage: None,
+        }));
+        logs.insert(key, Arc::clone(&log));
+        Ok(log)
+    }
+
+    pub(super) fn detach(&self, deleted: &[Arc<Log>]) -> Result<Vec<PathBuf>, StorageError> {
+        let mut aside = Vec::with_capacity(deleted.len());
+        {
+            let mut logs = self.logs.lock();
+            for log in deleted {
+                log.mark_deleted();
+                let key = (Arc::clone(log.topic_arc()), log.partition());
+                if !logs.get(&key).is_some_and(|present| Arc::ptr_eq(present, log)) {
+                    continue; // somebody else was faster
+                }
+                let path = self.disk.root().join(set_aside_name(log.topic(), log.partition(), "delete"));
+                self.disk.rename(log.path(), &path)?;
+                logs.remove(&key);
+                aside.push(path);
+            }
+        }
+        if !aside.is_empty() {
+            self.disk.sync_dir(self.disk.root())?;
+        }
+        Ok(aside)
+    }
+
+    pub(super) fn set_aside(&self, log: &Arc<Log>) -> Result<PathBuf, StorageError> {
+        log.mark_deleted();
+        let mut logs = self.logs.lock();
+        let aside = self.disk.root().join(set_aside_name(log.topic(), log.partition(), "stray"));
+        self.disk.rename(log.path(), &aside)?;
+        logs.retain(|_, present| !Arc::ptr_eq(present, log));
+        drop(logs);
+        self.disk.sync_dir(self.disk.root())?;
+        Ok(aside)
+    }
+
+    /// Makes sure that the recovery point of `log` on the disk is not above `offset`, nor its start if that moved back.
+    pub(crate) fn lower_checkpoint(&self, log: &Log, offset: i64, start_moved: bool) -> Result<(), StorageError> {
+        let key = (log.topic().to_owned(), log.partition());
+        let is_above = self.checkpointed.lock().get(&key).is_some_and(|&on_disk| on_disk > offset);
+        if is_above || start_moved { self.checkpoint() } else { Ok(()) }
+    }
+
+    pub(super) fn checkpoint(&self) -> Result<(), StorageError> {
+        let logs = self.logs.lock().clone();
+        self.write_checkpoints(&logs)
+    }
+
+    fn write_checkpoints(&self, logs: &Logs) -> Result<(), StorageError> {
+        let mut checkpointed = self.checkpointed.lock();
+        let root = self.disk.root();
+        let write = |name: &str, offset_of: &dyn Fn(&Log) -> Option<i64>| -> Result<Offsets, StorageError> {
+            let offsets: Vec<_> =
+                logs.iter().filter_map(|((topic, p), log)| Some((&**topic, *p, offset_of(log)?))).collect();
+            self.disk.replace_file(&root.join(name), &encode_offsets(offsets.iter().copied()))?;
+            Ok(offsets.into_iter().map(|(topic, p, offset)| ((topic.to_owned(), p), offset)).collect())
+        };
+        *checkpointed = write(RECOVERY_POINT, &|log| Some(log.flushed_offset()))?;
+        write(HIGH_WATERMARK, &|log| Some(log.high_watermark()))?;
+        write(LOG_START, &|log| Some(log.log_start_offset()).filter(|&start| start > 0))?;
+        self.disk.sync_dir(root)
+    }
+}
+
+/// A directory name that is no partition's, made from one that is.
+fn set_aside_name(topic: &str, partition: i32, fate: &str) -> String {
+    let suffix = format!("-{partition}.{}-{fate}", Uuid::new_v4().simple());
+    let kept = topic.len().min(NAME_MAX - suffix.len());
+    format!("{}{suffix}", &topic[..kept]) // topic names are ASCII
+}

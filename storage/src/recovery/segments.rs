@@ -1,0 +1,148 @@
+//! One segment of a log that is loaded: believed, looked at, or walked.
+
+use std::sync::Arc;
+
+use super::Loader;
+use super::listing::{Kind, Listing, file_size};
+use super::scan::scan;
+use super::snapshots::load_producers;
+use crate::error::OpenError;
+use crate::index::{OffsetIndex, TimeIndex, is_plausible_offset_index};
+use crate::segment::{End, Segment};
+use crate::walk::{WalkError, Walker, Want};
+
+impl Loader<'_> {
+    /// A sealed segment below the recovery point.
+    pub(super) fn trust(&mut self, base: i64, next_base: i64, listing: &Listing) -> Result<(), OpenError> {
+        let size = file_size(&self.request, base, listing.logs[&base])?;
+        let end = End { offset: next_base, size };
+        let len = |kind| listing.indexes.get(&(base, kind)).copied();
+        let has_indexes = size == 0
+            || (len(Kind::Offset).is_some_and(is_plausible_offset_index)
+                && len(Kind::Time).is_some_and(|len| len > 0 && len % 12 == 0));
+        let has_txns = len(Kind::Txn).is_some();
+        let (disk, path) = (Arc::clone(self.request.disk), Arc::clone(&self.request.path));
+        let segment = Segment::sealed(disk, Arc::clone(&path), base, end, has_txns);
+        if !has_indexes || !self.epochs_known {
+            let file = segment.open_read()?;
+            let interval = u64::from(self.request.config.index_interval_bytes);
+            let mut epochs = std::mem::take(&mut self.replay.epochs);
+            let scan = scan(&file, base, size, i64::MAX, interval, |step| {
+                epochs.assign(step.header.leader_epoch(), step.header.base_offset());
+            })?;
+            self.replay.epochs = epochs;
+            if let Some((position, reason)) = scan.bad {
+                tracing::error!(path = %segment.path("log").display(), position, reason, "damaged segment");
+            }
+            if !has_indexes {
+                tracing::info!(path = %segment.path("index").display(), "index rebuilt");
+                self.request.disk.write_file(&segment.path("index"), &scan.index.encode())?;
+                let mut times = scan.times;
+                times.mark();
+                self.request.disk.write_file(&segment.path("timeindex"), &times.encode())?;
+                segment.sync_indexes()?;
+            }
+        }
+        self.segments.push(Arc::new(segment));
+        Ok(())
+    }
+
+    /// The last segment of a log that was closed in order: its index files say where to look for its end. `false` if
+    /// they do not fit together.
+    pub(super) fn open_as_closed(&mut self, base: i64, listing: &Listing) -> Result<bool, OpenError> {
+        if !self.epochs_known {
+            return Ok(false);
+        }
+        let size = file_size(&self.request, base, listing.logs[&base])?;
+        let disk = self.request.disk;
+        let probe = self.segment_at(base, End { offset: base, size: 0 });
+        let (Some(index), Some(times)) =
+            (disk.read_file(&probe.path("index"))?, disk.read_file(&probe.path("timeindex"))?)
+        else {
+            return Ok(false);
+        };
+        let index = OffsetIndex::decode(&index, size);
+        let Some(times) = TimeIndex::decode(&times) else { return Ok(false) };
+        let txns = disk.read_file(&probe.path("txnindex"))?.unwrap_or_default();
+        let Some(txns) = crate::index::decode_txns(&txns) else { return Ok(false) };
+        let from = index.last().unwrap_or_default().position;
+        let file = probe.open_read()?;
+        let mut walker = Walker::new(&file, u64::from(from), u64::from(size), base);
+        let mut largest = -1;
+        loop {
+            match walker.next(|_| Want::Header) {
+                Ok(Some(step)) => largest = step.header.max_timestamp().max(largest),
+                Ok(None) => break,
+                Err(WalkError::Bad { .. }) => return Ok(false),
+                Err(WalkError::Storage(error)) => return Err(error.into()),
+            }
+        }
+        if largest > times.largest().map_or(-1, |l| l.timestamp) {
+            return Ok(false);
+        }
+        let end = End { offset: walker.next_offset(), size };
+        if self.request.recovery_point.is_some_and(|point| end.offset < point) {
+            return Ok(false);
+        }
+        let (disk, path) = (Arc::clone(disk), Arc::clone(&self.request.path));
+        let capacity = self.request.config.segment_bytes;
+        let segment = Segment::active(disk, path, base, capacity, end, (index, times, txns));
+        self.segments.push(Arc::new(segment));
+        self.since_index = u64::from(size - from);
+        self.replay.producers = load_producers(self.request.disk, &self.request.path, &self.segments, end.offset)?;
+        self.is_as_closed = listing.snapshots.contains(&end.offset);
+        Ok(true)
+    }
+
+    /// Walks a segment from its start and rebuilds everything that follows from it. `false` if the log ends in it
+    /// though there are more.
+    pub(super) fn scan(&mut self, base: i64, file_len: u64, is_last: bool) -> Result<bool, OpenError> {
+        let probe = self.segment_at(base, End { offset: base, size: 0 });
+        let file = self.request.disk.open_data(&probe.path("log"), false)?;
+        // What lies beyond 4 GiB cannot be ours: it is cut, or reported, like any other tail.
+        let walked = u32::try_from(file_len).unwrap_or(u32::MAX);
+        let interval = u64::from(self.request.config.index_interval_bytes);
+        let mut replay = std::mem::take(&mut self.replay);
+        let mut scan = scan(&file, base, walked, self.checked_from, interval, |step| replay.apply(&step))?;
+        self.checked_bytes += file_len;
+        let txns = std::mem::take(&mut replay.aborted);
+        self.replay = replay;
+        let end = scan.end;
+        if scan.bad.is_none() && u64::from(end.size) < file_len {
+            scan.bad = Some((u64::from(end.size), "the file is larger than a segment can be".to_owned()));
+        }
+        let expected = self.request.recovery_point.unwrap_or(0);
+        let goes_on = match scan.bad {
+            Some((position, reason)) if self.request.clean || end.offset < expected => {
+                self.quarantine(&probe, end.offset, position, &reason);
+                false
+            }
+            Some((position, reason)) => {
+                let cut = file_len - position;
+                tracing::warn!(
+                    path = %probe.path("log").display(), position, cut_bytes = cut, end_offset = end.offset, reason,
+                    "torn tail cut"
+                );
+                file.set_len(self.request.disk, position)?; // nothing is mapped yet
+                self.cut_bytes += cut;
+                false
+            }
+            None if is_last && end.offset < expected => {
+                let reason = format!("it ends at offset {}, below its recovery point {expected}", end.offset);
+                self.quarantine(&probe, end.offset, u64::from(end.size), &reason);
+                false
+            }
+            None => true,
+        };
+        let (disk, path) = (Arc::clone(self.request.disk), Arc::clone(&self.request.path));
+        let capacity = self.request.config.segment_bytes;
+        let segment = Segment::active(disk, path, base, capacity, end, (scan.index, scan.times, txns));
+        self.since_index = scan.since_index;
+        if goes_on && !is_last {
+            segment.seal()?;
+            segment.close_file();
+        }
+        self.segments.push(Arc::new(segment));
+        Ok(goes_on)
+    }
+}
