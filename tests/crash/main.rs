@@ -6,7 +6,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that meets a surprise should stop right there")]
 #![allow(clippy::disallowed_methods, reason = "a test measures how long things take and looks at the files")]
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use jackdaw_test_support::{Broker, Ledger, requests};
@@ -35,7 +35,7 @@ fn fifty_kills_lose_reorder_and_double_nothing_that_was_acknowledged() {
         std::thread::scope(|scope| {
             for producer in &mut producers {
                 let acks = &acks;
-                scope.spawn(move || producer.run(address, acks));
+                scope.spawn(move || producer.run(address, acks, &AtomicBool::new(false)));
             }
             while acks.load(Ordering::Relaxed) < acks_before_the_kill {
                 std::thread::sleep(Duration::from_micros(200));

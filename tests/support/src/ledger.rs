@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use kafka_protocol::messages::ProduceRequest;
 use rand::rngs::StdRng;
@@ -44,8 +44,9 @@ impl Ledger {
         Ledger { topic, partition, id, next: 0, unanswered: VecDeque::new(), acknowledged: BTreeMap::new(), random }
     }
 
-    /// Produces until the broker is gone, or answers that its disk is; counts what it acknowledged.
-    pub fn run(&mut self, address: SocketAddr, acks: &AtomicU64) {
+    /// Produces until the broker is gone, or answers that its disk is; counts what it acknowledged. Answers that arrive after
+    /// `over` was set count as none.
+    pub fn run(&mut self, address: SocketAddr, acks: &AtomicU64, over: &AtomicBool) {
         let Some(mut client) = Client::try_connect(address) else { return };
         let mut again = match self.id {
             Some(_) => std::mem::take(&mut self.unanswered),
@@ -69,7 +70,7 @@ impl Ledger {
                 return;
             };
             let answer = &response.responses[0].partition_responses[0];
-            if answer.error_code == STORAGE_ERROR {
+            if answer.error_code == STORAGE_ERROR || over.load(Ordering::SeqCst) {
                 self.unanswered.extend(again);
                 return;
             }
