@@ -10,6 +10,7 @@ mod cut;
 mod flush;
 mod lookup;
 mod read;
+mod retain;
 mod types;
 
 use std::path::Path;
@@ -31,6 +32,7 @@ use crate::segment::{End, Segment};
 pub(crate) use append::transaction_marker;
 pub(crate) use flush::FlushJob;
 pub(crate) use lookup::as_storage;
+pub use retain::{Dropped, Outlook, Retained};
 pub use types::{AbortedTxn, Append, Appended, Origin, ProducerState, Slice, TimestampOffset};
 
 /// The log of one partition. All methods may be called from any thread.

@@ -117,7 +117,7 @@ impl Loader<'_> {
                 for base in &bases[i + 1..] {
                     if self.damage.is_none() {
                         self.cut_bytes += listing.logs[base];
-                        self.segment_at(*base, End { offset: *base, size: 0 }).remove()?;
+                        self.segment_at(*base, End { offset: *base, size: 0 }).remove(0)?;
                     }
                 }
                 break;
@@ -151,7 +151,7 @@ impl Loader<'_> {
         if start > last_end(&self.segments) && self.damage.is_none() {
             // Everything up to the start was deleted, and what would show it is lost.
             for segment in std::mem::take(&mut self.segments) {
-                segment.remove()?;
+                segment.remove(0)?;
             }
             self.replay.producers = Producers::default();
             remove_snapshots_above(self.request.disk, &self.request.path, -1)?;
