@@ -44,13 +44,19 @@ pub mod inspect;
 mod log;
 mod producers;
 mod recovery;
+mod retention;
 mod segment;
 mod sketch;
+mod trash;
 mod walk;
 
 pub use compaction::{CompactError, Compacted, CompactionHooks, Dirty, Pace};
 pub use config::{FaultHook, LogConfig, LogDirOptions, TimestampType};
-pub use dir::{Detached, LogDir, RecoveryProgress};
+pub use dir::{LogDir, RecoveryProgress};
 pub use disk::Operation;
 pub use error::{AppendError, DeleteRecordsError, OpenError, ReadError, StorageError};
-pub use log::{AbortedTxn, Append, Appended, KeyEstimate, Log, Origin, ProducerState, Slice, TimestampOffset};
+pub use log::{
+    AbortedTxn, Append, Appended, Dropped, KeyEstimate, Log, Origin, Outlook, ProducerState, Retained, Slice,
+    TimestampOffset,
+};
+pub use retention::{Hold, Reason};
