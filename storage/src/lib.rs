@@ -6,6 +6,7 @@
 //! - `dir`: [`LogDir`], a directory of logs: lock, identity, loading, group flush, checkpoints, clean shutdown.
 //! - `log`: [`Log`], the only door to a partition: append, read, lookup by time, flush, cuts at both ends.
 //! - `segment`: one data file with its indexes and its map. `index`: the three sparse indexes.
+//! - `sketch`: pure. How many different keys a segment has; kept beside it, merged by `log/keys`.
 //! - `producers`, `epochs`, `checkpoint`: pure. Sequence windows and transactions; leader epochs; the small files.
 //! - `recovery`: an untrusted directory becomes a log; the only place that repairs. `walk`: batches by `pread`.
 //! - [`inspect`]: files read for people and tools, ours and Kafka's; changes nothing, and opens nothing.
@@ -47,6 +48,7 @@ mod producers;
 mod recovery;
 mod retention;
 mod segment;
+mod sketch;
 mod trash;
 mod walk;
 
@@ -56,6 +58,7 @@ pub use dir::{LogDir, RecoveryProgress};
 pub use disk::{FileSystem, OpenMode, Operation};
 pub use error::{AppendError, DeleteRecordsError, OpenError, ReadError, StorageError};
 pub use log::{
-    AbortedTxn, Append, Appended, Dropped, Log, Origin, Outlook, ProducerState, Retained, Slice, TimestampOffset,
+    AbortedTxn, Append, Appended, Dropped, KeyEstimate, Log, Origin, Outlook, ProducerState, Retained, Slice,
+    TimestampOffset,
 };
 pub use retention::{Hold, Reason};

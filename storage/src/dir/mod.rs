@@ -57,6 +57,7 @@ impl LogDir {
             disk: Arc::new(disk),
             logs: Mutex::new(BTreeMap::new()),
             checkpointed: Mutex::new(Offsets::new()),
+            unsketched: Mutex::default(),
             cleaned: Default::default(),
         });
         let checked = load_all(&shared, &options, clean, config_for, progress)?;
@@ -175,6 +176,17 @@ impl LogDir {
         let root = self.shared.disk.root();
         self.shared.disk.replace_file(&root.join(CLEAN_SHUTDOWN), b"{\"version\":0,\"brokerEpoch\":-1}")?;
         self.shared.disk.sync_dir(root)
+    }
+
+    /// A log that has sealed segments without the sketch of their keys, for [`Log::make_sketches`]; `None` when nothing
+    /// waits. It is not given out again before there is news of it.
+    pub fn take_unsketched(&self) -> Option<Arc<Log>> {
+        loop {
+            let key = self.shared.unsketched.lock().pop_first()?;
+            if let Some(log) = self.shared.logs.lock().get(&key) {
+                return Some(Arc::clone(log));
+            }
+        }
     }
 
     /// Id of the cluster that the directory belongs to.

@@ -1,6 +1,6 @@
 //! What the logs of a directory share: its disk, the map of them all, and the checkpoint files.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -31,10 +31,16 @@ pub(crate) struct Shared {
     pub(super) logs: Mutex<Logs>,
     /// Recovery points as the file on the disk has them.
     pub(super) checkpointed: Mutex<Offsets>,
+    /// Logs with sealed segments that may lack the sketch of their keys.
+    pub(super) unsketched: Mutex<BTreeSet<(Arc<str>, i32)>>,
     pub(super) cleaned: Cleaned,
 }
 
 impl Shared {
+    pub(crate) fn queue_for_sketches(&self, log: &Log) {
+        self.unsketched.lock().insert((Arc::clone(log.topic_arc()), log.partition()));
+    }
+
     pub(super) fn create(
         self: &Arc<Shared>,
         topic: &str,

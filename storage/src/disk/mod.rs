@@ -233,6 +233,23 @@ impl Disk {
         self.undo_unless_ok(written, path)
     }
 
+    /// Writes a file that nobody misses, such as [`Disk::write_file`] does; a failure is the caller's and takes nothing
+    /// offline.
+    pub(crate) fn write_expendable(&self, path: &Path, bytes: &[u8]) -> Result<(), StorageError> {
+        self.check_online()?;
+        let write = || {
+            self.system.before(Operation::Write, path)?;
+            self.remove_if_there(path)?;
+            let file = self.system.open(path, OpenMode::New)?;
+            write_all(&*self.system, &file, path, &mut [IoSlice::new(bytes)], 0)
+        };
+        write().map_err(|source| {
+            // What is half there says nothing, and takes space that is needed.
+            let _ = self.system.remove_file(path);
+            StorageError::io("write", path, source)
+        })
+    }
+
     /// Replaces a small file so that a crash leaves the old one or the new one, whole: write aside, sync, rename.
     /// The rename itself is durable after [`Disk::sync_dir`] of its directory. Where it fails, the old one stays.
     pub(crate) fn replace_file(&self, path: &Path, bytes: &[u8]) -> Result<(), StorageError> {

@@ -163,7 +163,7 @@ impl Log {
         let mut txns = old.with_txns(|txns| txns.clone())?;
         txns.retain(|t| t.last_offset < end.offset);
         old.retire();
-        for suffix in ["index", "timeindex", "txnindex"] {
+        for suffix in ["index", "timeindex", "txnindex", "keys"] {
             self.disk.remove_file(&old.path(suffix))?;
         }
         self.disk.rename(&aside, &old.path("log"))?;

@@ -8,6 +8,7 @@ mod append;
 mod compact;
 mod cut;
 mod flush;
+mod keys;
 mod lookup;
 mod read;
 mod retain;
@@ -32,6 +33,7 @@ use crate::segment::{End, Segment};
 
 pub(crate) use append::transaction_marker;
 pub(crate) use flush::{EpochFile, FlushJob};
+pub use keys::KeyEstimate;
 pub(crate) use lookup::as_storage;
 pub use retain::{Dropped, Outlook, Retained};
 pub use types::{AbortedTxn, Append, Appended, Origin, ProducerState, Slice, TimestampOffset};
