@@ -105,6 +105,9 @@ pub struct LogDirOptions {
     /// Asked before every file operation that changes or syncs something; an error from it is treated as the disk's.
     /// For tests of what happens when disks fail.
     pub faults: Option<FaultHook>,
+    /// The caller brings partitions and metadata from elsewhere together, and left the mark that nobody else may open
+    /// the directory meanwhile: see [`crate::UNFINISHED_IMPORT`].
+    pub importing: bool,
 }
 
 impl LogDirOptions {
@@ -117,6 +120,7 @@ impl LogDirOptions {
             map_budget: 16 * 1024,
             descriptor_budget: 4096,
             faults: None,
+            importing: false,
         }
     }
 }
