@@ -1,6 +1,7 @@
-//! What happens without a request: the coarse clock, the watch over connections, and checkpoints.
+//! What happens without a request: the coarse clock, the watch over connections, the watch over full disks, and
+//! checkpoints.
 //!
-//! Retention and compaction will be called from here.
+//! Files that were deleted `file.delete.delay.ms` ago are removed here; which ones are deleted, `retention` decides.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,25 +22,50 @@ pub(crate) async fn run(broker: Arc<Broker>) {
         broker.clock.tick();
         let idle_ms = broker.config().connections_max_idle_ms.unwrap_or(u64::MAX);
         broker.connections.check(broker.clock.coarse_ms(), idle_ms);
+        probe_full_disks(&broker).await;
         let every = Duration::from_millis(broker.config().replica_high_watermark_checkpoint_interval_ms);
         if broker.clock.monotonic() - checkpointed >= every {
             checkpointed = broker.clock.monotonic();
             checkpoint(&broker).await;
         }
+        purge(&broker).await;
     }
+}
+
+/// Lets appends go on where a full disk has room again; the log directory tells of both.
+async fn probe_full_disks(broker: &Arc<Broker>) {
+    let full: Vec<_> = broker.flushers().iter().filter(|flusher| flusher.dir().is_full()).cloned().collect();
+    if full.is_empty() {
+        return;
+    }
+    let work = move || full.iter().map(|flusher| flusher.dir().probe_space()).filter(|&has_room| has_room).count();
+    // A panic in there has been reported by the panic hook; the next round tries again.
+    let _ = tokio::task::spawn_blocking(work).await;
 }
 
 async fn checkpoint(broker: &Arc<Broker>) {
     let flushers = broker.flushers().to_vec();
     let work = move || {
         for flusher in flushers {
-            if let Err(error) = flusher.dir().checkpoint() {
+            let written = flusher.dir().checkpoint();
+            if let Err(error) = written
+                && !error.is_full_disk()
+            {
                 tracing::warn!(dir = %flusher.dir().path().display(), %error, "checkpoint not written");
             }
         }
     };
     // A panic in there has been reported by the panic hook; the next round tries again.
     let _ = tokio::task::spawn_blocking(work).await;
+}
+
+/// Gives back to the file system what was deleted long enough ago.
+async fn purge(broker: &Arc<Broker>) {
+    for flusher in broker.flushers().iter().filter(|flusher| flusher.dir().has_deleted()) {
+        let (dir, now_ms) = (flusher.dir().clone(), broker.clock.now_ms());
+        // A panic in there has been reported by the panic hook; the next round tries again.
+        let _ = tokio::task::spawn_blocking(move || dir.purge(now_ms)).await;
+    }
 }
 
 /// Tells what a recovery cut, and how far the loading of many logs has come.

@@ -20,7 +20,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use jackdaw_storage::{Detached, StorageError};
+use jackdaw_storage::StorageError;
 use parking_lot::Mutex;
 use uuid::Uuid;
 
@@ -65,18 +65,6 @@ struct Writer {
 struct Reconciled {
     /// Topics of which a partition is offline, with the reason.
     failed: HashMap<Uuid, StorageError>,
-    /// Logs of deleted topics, renamed but still on the disk.
-    detached: Vec<Detached>,
-}
-
-impl Reconciled {
-    fn remove_detached(self) {
-        for detached in self.detached {
-            if let Err(error) = detached.remove() {
-                tracing::warn!(%error, "files of a deleted topic stay until the next start");
-            }
-        }
-    }
 }
 
 /// A topic that was created, or could be.
@@ -206,7 +194,9 @@ impl Topics {
         let mut results = writer.catalog.create_topics(commands, &self.rules(&config, &check_with(&config)));
         let records: Vec<Record> = results.iter().flatten().cloned().collect();
         if !validate_only && !records.is_empty() {
-            if let Err(error) = self.commit(&mut writer, &records) {
+            if let Err(error) = self.check_room() {
+                fail_all(&mut results, CreateTopicError::Storage(error));
+            } else if let Err(error) = self.commit(&mut writer, &records) {
                 fail_all(&mut results, CreateTopicError::Storage(error.to_string()));
             } else {
                 let failed = self.reconcile(&writer, &ids(&records), &mut FoundLogs::default()).failed;
@@ -214,6 +204,15 @@ impl Topics {
             }
         }
         results.into_iter().map(|result| Ok(created(&result?, &config))).collect()
+    }
+
+    /// Refuses new partitions while every log directory is full, before anything of them is written down.
+    fn check_room(&self) -> Result<(), String> {
+        let has_room = |flusher: &Arc<Flusher>| flusher.dir().is_online() && !flusher.dir().is_full();
+        if self.dirs.iter().any(has_room) || !self.dirs.iter().any(|flusher| flusher.dir().is_full()) {
+            return Ok(());
+        }
+        Err("every log directory is full or offline: free some space, then try again".to_owned())
     }
 
     /// Removes topics whose logs could not be made, so that the client may try again.
@@ -228,7 +227,9 @@ impl Topics {
         }
         let records: Vec<Record> = failed.keys().map(|id| Record::TopicRemoved { id: *id }).collect();
         match self.commit(writer, &records) {
-            Ok(()) => self.reconcile(writer, &ids(&records), &mut FoundLogs::default()).remove_detached(),
+            Ok(()) => {
+                self.reconcile(writer, &ids(&records), &mut FoundLogs::default());
+            }
             Err(error) => tracing::error!(%error, "a topic without logs stays, its partitions offline"),
         }
         for result in results {
@@ -264,7 +265,9 @@ impl Topics {
         let mut results = writer.catalog.add_partitions(commands, &self.rules(&config, &check_with(&config)));
         let records: Vec<Record> = results.iter().flatten().cloned().collect();
         if !validate_only && !records.is_empty() {
-            if let Err(error) = self.commit(&mut writer, &records) {
+            if let Err(error) = self.check_room() {
+                fail_all(&mut results, AddPartitionsError::Storage(error));
+            } else if let Err(error) = self.commit(&mut writer, &records) {
                 fail_all(&mut results, AddPartitionsError::Storage(error.to_string()));
             } else {
                 let failed = self.reconcile(&writer, &ids(&records), &mut FoundLogs::default()).failed;
@@ -298,10 +301,7 @@ impl Topics {
             match self.commit(&mut writer, &records) {
                 Err(error) => fail_all(&mut results, DeleteTopicError::Storage(error.to_string())),
                 Ok(()) => {
-                    let reconciled = self.reconcile(&writer, &ids(&records), &mut FoundLogs::default());
-                    // The next command need not wait until the file system has taken back large files.
-                    drop(writer);
-                    reconciled.remove_detached();
+                    self.reconcile(&writer, &ids(&records), &mut FoundLogs::default());
                 }
             }
         }
@@ -402,7 +402,8 @@ impl Topics {
         }
         registry.image = image;
         self.registry.store(Arc::new(registry));
-        Reconciled { failed, detached: self.detach_logs(&gone) }
+        self.detach_logs(&gone);
+        Reconciled { failed }
     }
 
     fn partitions_per_dir(&self, registry: &Registry) -> Vec<usize> {
@@ -413,22 +414,21 @@ impl Topics {
         load
     }
 
-    /// Takes the logs of deleted topics out of service; their files are still to be removed.
-    fn detach_logs(&self, topics: &[Arc<Topic>]) -> Vec<Detached> {
+    /// Takes the logs of deleted topics out of service; their files go with housekeeping's `purge`.
+    fn detach_logs(&self, topics: &[Arc<Topic>]) {
         let mut by_dir = vec![Vec::new(); self.dirs.len()];
         for hosted in topics.iter().flat_map(|topic| topic.hosted.iter().flatten()) {
             by_dir[hosted.dir].push(hosted.partition.log().clone());
         }
-        let detach = |(flusher, logs): (&Arc<Flusher>, &Vec<_>)| {
-            let detached = flusher.dir().detach(logs);
-            let dir = flusher.dir().path().display();
-            detached.inspect_err(|error| tracing::error!(%dir, %error, "cannot delete the logs of deleted topics")).ok()
-        };
-        let detached = self.dirs.iter().zip(&by_dir).filter_map(detach).collect();
+        for (flusher, logs) in self.dirs.iter().zip(&by_dir) {
+            if let Err(error) = flusher.dir().detach(logs) {
+                let dir = flusher.dir().path().display();
+                tracing::error!(%dir, %error, "cannot delete the logs of deleted topics");
+            }
+        }
         for hosted in topics.iter().flat_map(|topic| topic.hosted.iter().flatten()) {
             hosted.partition.wake_fetches();
         }
-        detached
     }
 }
 

@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use crate::checkpoint::{CLEAN_SHUTDOWN, Meta, Offsets};
 use crate::config::{LogConfig, LogDirOptions};
-use crate::disk::{DirLock, Disk};
+use crate::disk::{DirLock, Disk, unless_full};
 use crate::error::{OpenError, StorageError};
 use crate::log::Log;
 
@@ -60,6 +60,7 @@ impl LogDir {
             disk: Arc::new(disk),
             logs: Mutex::new(BTreeMap::new()),
             checkpointed: Mutex::new(Offsets::new()),
+            unsketched: Mutex::default(),
             cleaned: Default::default(),
         });
         let checked = load_all(&shared, &options, clean, config_for, progress)?;
@@ -68,7 +69,8 @@ impl LogDir {
             shared.logs.lock().values().for_each(|log| log.mark_recovered());
         }
         shared.read_cleaned()?;
-        shared.checkpoint()?;
+        // A start on a full disk serves what is there; the checkpoints of before are as right as they were.
+        unless_full(shared.checkpoint())?;
         Ok(LogDir { shared, meta, closed: AtomicBool::new(false), _lock: lock })
     }
 
@@ -89,18 +91,32 @@ impl LogDir {
         self.shared.create(topic, topic_id, partition, config)
     }
 
-    /// Deletes a log. Its directory is renamed, so that the name is free at once, then removed. Slices already read
-    /// stay readable; everything else asked of the log is answered with [`StorageError::Deleted`].
+    /// Deletes a log. Its directory is renamed, so that the name is free at once, and goes with [`LogDir::purge`].
+    /// Slices already read stay readable; everything else asked of the log is answered with [`StorageError::Deleted`].
     pub fn delete(&self, log: &Arc<Log>) -> Result<(), StorageError> {
-        self.detach(std::slice::from_ref(log))?.remove()
+        self.detach(std::slice::from_ref(log))
     }
 
-    /// The first half of deleting several logs: their directories are renamed, with one sync for all. Giving the files
-    /// back to the file system may take long, and is left to the caller: [`Detached::remove`]. What that does not come
-    /// to is removed at the next start.
-    pub fn detach(&self, logs: &[Arc<Log>]) -> Result<Detached, StorageError> {
-        let paths = self.shared.detach(logs)?;
-        Ok(Detached { disk: Arc::clone(&self.shared.disk), paths })
+    /// Deletes several logs, with one sync for all.
+    pub fn detach(&self, logs: &[Arc<Log>]) -> Result<(), StorageError> {
+        self.shared.detach(logs)
+    }
+
+    /// Gives back to the file system what was deleted at least its `file.delete.delay.ms` ago, counted from the first
+    /// call that saw it: to be called every second or so. What cannot be removed is removed at the next start.
+    /// Answers for how many segments and partitions it did so. Costs nothing where nothing was deleted.
+    pub fn purge(&self, now_ms: i64) -> usize {
+        self.shared.disk.empty_trash(Some(now_ms))
+    }
+
+    /// Whether [`LogDir::purge`] has something to look after.
+    pub fn has_deleted(&self) -> bool {
+        !self.shared.disk.trash.is_empty()
+    }
+
+    /// [`LogDir::purge`] without the delay: for a full disk.
+    pub fn purge_all(&self) -> usize {
+        self.shared.disk.empty_trash(None)
     }
 
     /// Takes a log out of service and renames its directory to one that no start loads again; answers the new path. What
@@ -128,17 +144,24 @@ impl LogDir {
     }
 
     /// Flushes everything, leaves what makes the next start quick, and then the mark of a clean shutdown. From its
-    /// beginning on, appends and cuts are refused; reads go on.
+    /// beginning on, appends and cuts are refused; reads go on. Where the disk is too full for what the next start
+    /// would like to find, everything is synced all the same, and the error says that the next start has to look.
     pub fn close(&self) -> Result<(), StorageError> {
         if self.closed.swap(true, Ordering::AcqRel) {
             return Ok(());
         }
         self.shared.disk.check_online()?;
+        self.shared.disk.empty_trash(None); // the next start would do it, and take longer
         self.shared.disk.begin_close();
         let logs: Vec<_> = self.logs().into_iter().filter(|log| log.quarantine().is_none()).collect();
         let mut unsynced = Vec::new();
+        let mut no_space = None;
         for log in &logs {
-            unsynced.extend(log.write_for_close()?);
+            match log.write_for_close() {
+                Ok(files) => unsynced.extend(files),
+                Err(error) if error.is_full_disk() => no_space = Some(error),
+                Err(error) => return Err(error),
+            }
         }
         let dirty: Vec<_> = logs.into_iter().filter(|log| log.needs_flush()).collect();
         for (_, result) in self.flush_many(&dirty) {
@@ -150,9 +173,23 @@ impl LogDir {
             unsynced.iter().try_for_each(|path| self.shared.disk.sync_path(path))?;
         }
         self.shared.checkpoint()?;
+        if let Some(error) = no_space {
+            return Err(error);
+        }
         let root = self.shared.disk.root();
         self.shared.disk.replace_file(&root.join(CLEAN_SHUTDOWN), b"{\"version\":0,\"brokerEpoch\":-1}")?;
         self.shared.disk.sync_dir(root)
+    }
+
+    /// A log that has sealed segments without the sketch of their keys, for [`Log::make_sketches`]; `None` when nothing
+    /// waits. It is not given out again before there is news of it.
+    pub fn take_unsketched(&self) -> Option<Arc<Log>> {
+        loop {
+            let key = self.shared.unsketched.lock().pop_first()?;
+            if let Some(log) = self.shared.logs.lock().get(&key) {
+                return Some(Arc::clone(log));
+            }
+        }
     }
 
     /// Id of the cluster that the directory belongs to.
@@ -175,7 +212,18 @@ impl LogDir {
         self.shared.disk.total_and_usable()
     }
 
-    /// Whether it still takes writes.
+    /// Whether the disk is full: appends of clients are refused, reads go on.
+    pub fn is_full(&self) -> bool {
+        self.shared.disk.is_full()
+    }
+
+    /// Finds out whether a full disk has room again, and lets appends go on if so; whether there is room. To be called
+    /// about once a second. Costs nothing unless the directory is full.
+    pub fn probe_space(&self) -> bool {
+        self.shared.disk.probe_space()
+    }
+
+    /// Whether it still takes writes. A full directory is online.
     pub fn is_online(&self) -> bool {
         self.shared.disk.failure().is_none()
     }
@@ -183,18 +231,5 @@ impl LogDir {
     /// The failure that took it offline.
     pub fn offline_reason(&self) -> Option<StorageError> {
         self.shared.disk.failure().cloned()
-    }
-}
-
-/// Directories of deleted logs, still to be removed.
-pub struct Detached {
-    disk: Arc<Disk>,
-    paths: Vec<PathBuf>,
-}
-
-impl Detached {
-    /// Removes them.
-    pub fn remove(self) -> Result<(), StorageError> {
-        self.paths.iter().try_for_each(|path| self.disk.remove_dir_all(path))
     }
 }

@@ -229,7 +229,8 @@ impl Image {
 
     fn note_besides(&mut self, kind: &str, fields: &Map<String, Value>) {
         let key = |names: &[&str]| {
-            let of = |name: &&str| fields.get(*name).map(|value| value.as_str().map_or(value.to_string(), str::to_owned));
+            let of =
+                |name: &&str| fields.get(*name).map(|value| value.as_str().map_or(value.to_string(), str::to_owned));
             names.iter().filter_map(of).collect::<Vec<_>>().join(" ")
         };
         let (what, key, gone) = match kind {
@@ -292,13 +293,14 @@ mod tests {
     #[test]
     fn records_add_up_to_topics_with_partitions_and_configs() {
         let id = "AAAAAAAAAAAAAAAAAAAAAQ";
-        let config = |key: &str, value: Option<&str>| {
-            json!({"resourceType": 2, "resourceName": "t", "name": key, "value": value})
-        };
+        let config = |key: &str, value: Option<&str>| json!({"resourceType": 2, "resourceName": "t", "name": key, "value": value});
         let made = [
             ("ConfigRecord", config("retention.ms", Some("5"))),
             ("TopicRecord", json!({"name": "t", "topicId": id})),
-            ("PartitionRecord", json!({"partitionId": 0, "topicId": id, "leader": 1, "leaderEpoch": 0, "replicas": [1]})),
+            (
+                "PartitionRecord",
+                json!({"partitionId": 0, "topicId": id, "leader": 1, "leaderEpoch": 0, "replicas": [1]}),
+            ),
             ("PartitionChangeRecord", json!({"partitionId": 0, "topicId": id, "isr": [1]})),
             ("PartitionChangeRecord", json!({"partitionId": 0, "topicId": id, "leader": -1})),
             ("ConfigRecord", config("segment.bytes", Some("6"))),

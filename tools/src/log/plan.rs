@@ -10,7 +10,10 @@ use super::source::{FoundPartition, Source};
 
 /// Topics of Kafka whose state means nothing to another broker.
 const LEFT_BEHIND: [(&str, &str); 3] = [
-    ("__transaction_state", "the state of transactions; data of transactions that ended comes over, open ones stay open"),
+    (
+        "__transaction_state",
+        "the state of transactions; data of transactions that ended comes over, open ones stay open",
+    ),
     ("__share_group_state", "the state of share groups"),
     ("__remote_log_metadata", "metadata of tiered storage; what lies in remote storage cannot be imported"),
 ];
@@ -88,7 +91,8 @@ pub(super) fn plan<'a>(sources: &'a [Source], wishes: &Wishes<'_>) -> Result<Pla
     if !missing.is_empty() {
         return Err(PlanError::Missing(missing));
     }
-    for (what, entries) in image.into_iter().flat_map(|image| &image.besides).filter(|(_, entries)| !entries.is_empty()) {
+    for (what, entries) in image.into_iter().flat_map(|image| &image.besides).filter(|(_, entries)| !entries.is_empty())
+    {
         notes.push(format!("{} {what} stay behind: set them anew where they are wanted", entries.len()));
     }
     let next_producer_id = image.map_or(0, |image| image.next_producer_id);
@@ -136,7 +140,11 @@ fn newest_copies<'a>(sources: &'a [Source], image: Option<&Image>, notes: &mut V
     copies
 }
 
-fn wanted<'a>(names: &BTreeSet<&'a str>, patterns: &[String], notes: &mut Vec<String>) -> Result<Vec<&'a str>, PlanError> {
+fn wanted<'a>(
+    names: &BTreeSet<&'a str>,
+    patterns: &[String],
+    notes: &mut Vec<String>,
+) -> Result<Vec<&'a str>, PlanError> {
     let left = |name: &str| LEFT_BEHIND.iter().find(|(topic, _)| *topic == name);
     for (name, why) in names.iter().filter_map(|name| left(name)) {
         notes.push(format!("{name} stays behind: {why}"));
@@ -160,7 +168,8 @@ fn wanted<'a>(names: &BTreeSet<&'a str>, patterns: &[String], notes: &mut Vec<St
 
 fn topic<'a>(name: &str, image: Option<&Image>, copies: &Copies<'a>, wishes: &Wishes<'_>) -> PlannedTopic<'a> {
     let known = image.and_then(|image| image.topics.get(name));
-    let found = copies.iter().filter(|((topic, _), _)| *topic == name).map(|((_, partition), copy)| (*partition, *copy));
+    let found =
+        copies.iter().filter(|((topic, _), _)| *topic == name).map(|((_, partition), copy)| (*partition, *copy));
     let found: BTreeMap<i32, &FoundPartition> = found.collect();
     let last = known.and_then(|topic| topic.partitions.keys().last()).max(found.keys().last());
     let count = last.map_or(0, |last| last + 1);
@@ -189,7 +198,12 @@ fn complain_of_missing(topic: &PlannedTopic<'_>, wishes: &Wishes<'_>, notes: &mu
     if missing.is_empty() {
         return None;
     }
-    let which = format!("of topic {} (partitions 0 to {}) missing in the sources: {}", topic.name, topic.partitions.len() - 1, missing.join(", "));
+    let which = format!(
+        "of topic {} (partitions 0 to {}) missing in the sources: {}",
+        topic.name,
+        topic.partitions.len() - 1,
+        missing.join(", ")
+    );
     if wishes.create_missing {
         notes.push(format!("made empty, as asked: partitions {which}"));
         return None;
@@ -247,7 +261,7 @@ mod tests {
     }
 
     fn source(partitions: Vec<FoundPartition>, image: Option<Image>) -> Source {
-        Source { path: PathBuf::from("/s"), meta: None, is_clean: true, partitions, image, notes: Vec::new() }
+        Source { meta: None, is_clean: true, partitions, image, notes: Vec::new() }
     }
 
     fn image(topics: &[(&str, i32)]) -> Image {
@@ -265,7 +279,8 @@ mod tests {
 
     #[test]
     fn patterns_match_as_in_a_shell() {
-        for (pattern, name) in [("*", ""), ("a*", "abc"), ("*c", "abc"), ("a?c", "abc"), ("*b*", "abc"), ("a.b", "a.b")] {
+        for (pattern, name) in [("*", ""), ("a*", "abc"), ("*c", "abc"), ("a?c", "abc"), ("*b*", "abc"), ("a.b", "a.b")]
+        {
             assert!(matches(pattern, name), "{pattern} {name}");
         }
         for (pattern, name) in [("a", "ab"), ("a?", "a"), ("*b", "abc"), ("a.b", "axb"), ("", "a")] {
@@ -279,7 +294,10 @@ mod tests {
         let error = plan(&sources, &wishes(&[])).unwrap_err().to_string();
         assert!(error.contains("of topic t (partitions 0 to 3) missing in the sources: 1, 3."), "{error}");
         let made = plan(&sources, &Wishes { create_missing: true, ..wishes(&[]) }).unwrap();
-        assert_eq!(made.topics[0].partitions.iter().map(Option::is_some).collect::<Vec<_>>(), [true, false, true, false]);
+        assert_eq!(
+            made.topics[0].partitions.iter().map(Option::is_some).collect::<Vec<_>>(),
+            [true, false, true, false]
+        );
         assert_eq!(made.topics[0].leader_epochs, [5, 5, 5, 5]);
     }
 

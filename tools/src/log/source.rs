@@ -43,7 +43,6 @@ type Offsets = HashMap<(String, i32), i64>;
 
 /// A log directory.
 pub(super) struct Source {
-    pub(super) path: PathBuf,
     pub(super) meta: Option<DirectoryMeta>,
     pub(super) is_clean: bool,
     pub(super) partitions: Vec<FoundPartition>,
@@ -84,9 +83,7 @@ pub(super) fn scan(path: &Path, unclean: bool) -> Result<Source, SourceError> {
     let entries = files::list(path)?;
     let meta_path = path.join("meta.properties");
     let meta = match files::small(&meta_path)? {
-        Some(bytes) => {
-            Some(directory_meta(&bytes).map_err(|reason| SourceError::BadFile { path: meta_path, reason })?)
-        }
+        Some(bytes) => Some(directory_meta(&bytes).map_err(|reason| SourceError::BadFile { path: meta_path, reason })?),
         None => None,
     };
     let is_partition = |entry: &&Entry| entry.is_dir && partition_dir(&entry.name).is_some();
@@ -107,8 +104,7 @@ pub(super) fn scan(path: &Path, unclean: bool) -> Result<Source, SourceError> {
         None => None,
     };
     let node_id = meta.as_ref().map_or(-1, |meta| i64::from(meta.node_id));
-    let mut source =
-        Source { path: path.to_path_buf(), meta, is_clean, partitions: Vec::new(), image, notes: Vec::new() };
+    let mut source = Source { meta, is_clean, partitions: Vec::new(), image, notes: Vec::new() };
     let checkpoint = |name: &str| offsets(path, name);
     let recovery_points = checkpoint("recovery-point-offset-checkpoint")?;
     let high_watermarks = checkpoint("replication-offset-checkpoint")?;
