@@ -58,7 +58,7 @@ pub(super) struct Image {
     /// What there is besides topics, by kind: names.
     pub(super) besides: BTreeMap<&'static str, BTreeSet<String>>,
     /// Records of a transaction that has not ended.
-    pending: Option<Vec<Decoded>>,
+    pub(super) pending: Option<Vec<Decoded>>,
 }
 
 /// Reads the metadata log in `dir`, from its newest snapshot on. `torn_is_end`: a torn end ends it, as a crash does.
