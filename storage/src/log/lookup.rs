@@ -5,6 +5,7 @@ use jackdaw_protocol::records::{Batch, records};
 
 use super::{Log, TimestampOffset};
 use crate::error::StorageError;
+use crate::index::TimeEntry;
 use crate::segment::Segment;
 use crate::walk::{Step, WalkError, Walker, Want};
 
@@ -49,8 +50,8 @@ impl Log {
         let mut best: Option<(i64, i64)> = None;
         for segment in segments.iter().filter(|s| s.end().offset > log_start) {
             let Some(mut largest) = segment.with_times(|times| times.largest())? else { continue };
-            if segment.base() + i64::from(largest.relative_offset) < log_start {
-                // The youngest batch of the segment has been deleted: look at the others.
+            if !is_live(segment, largest, log_start)? {
+                // The youngest record of the segment has been deleted: look at the others.
                 let Some(timestamp) = largest_from(segment, log_start)? else { continue };
                 largest.timestamp = timestamp;
                 largest.relative_offset = (log_start - segment.base()) as u32;
@@ -97,6 +98,17 @@ fn search(
 }
 
 /// Largest timestamp of the batches that reach to `log_start` or beyond.
+/// Whether the youngest record of a segment is at or above the log start, which may lie within the segment, and even
+/// within the record's batch.
+fn is_live(segment: &Segment, largest: TimeEntry, log_start: i64) -> Result<bool, StorageError> {
+    if segment.base() >= log_start || segment.base() + i64::from(largest.relative_offset) < log_start {
+        return Ok(segment.base() >= log_start);
+    }
+    let is_as_young = |timestamp| timestamp >= largest.timestamp;
+    let found = search(segment, log_start, |step| first_record(&step, log_start, is_as_young), is_as_young)?;
+    Ok(found.is_some())
+}
+
 fn largest_from(segment: &Segment, log_start: i64) -> Result<Option<i64>, StorageError> {
     let file = segment.open_read()?;
     let start = u64::from(segment.walk_start(log_start)?);

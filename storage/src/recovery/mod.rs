@@ -6,6 +6,7 @@
 //! tail but damage: nothing is cut, and the log is quarantined. Indexes, snapshots and epochs are rebuilt where they
 //! are missing, short or doubtful.
 
+mod epochs;
 mod listing;
 mod scan;
 mod segments;
@@ -27,6 +28,7 @@ use crate::log::{Damage, Log, LogParts, Writer};
 use crate::producers::Producers;
 use crate::segment::{End, Segment};
 
+use epochs::completed;
 use listing::{Listing, list, read_epochs, read_topic_id};
 use scan::Replay;
 pub(crate) use scan::scan_headers;
@@ -163,6 +165,9 @@ impl Loader<'_> {
         let end = last_end(&self.segments);
         let mut epochs = self.replay.epochs;
         epochs.truncate_end(end);
+        if !self.request.clean && self.damage.is_none() {
+            epochs = completed(epochs, &self.segments, start)?;
+        }
         epochs.truncate_start(start);
         if self.damage.is_none() {
             if stored_epochs != Some(&epochs) {

@@ -36,7 +36,7 @@ pub(crate) struct Ended {
     pub(crate) is_aborted: bool,
 }
 
-/// Everything appended and not cut, from an offset on that no crash can bring the log start back below.
+/// Everything appended and not cut. What was deleted from the front stays: a crash may bring the old start back.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct History {
     pub(crate) records: BTreeMap<i64, Record>,
@@ -47,10 +47,6 @@ impl History {
     pub(crate) fn truncate(&mut self, end: i64) {
         self.records.split_off(&end);
         self.batches.retain(|b| b.base < end);
-    }
-
-    pub(crate) fn forget_below(&mut self, start: i64) {
-        self.records = self.records.split_off(&start);
     }
 
     /// First offset and producer of each transaction that is open.

@@ -128,6 +128,7 @@ impl Model {
     }
 
     fn take_in(&mut self, made: Made) {
+        self.tell(format!("    {:?}", made.appended));
         self.end = made.appended.last + 1;
         self.history.batches.push(made.appended);
         self.history.records.extend(made.records);
@@ -191,9 +192,13 @@ impl Model {
         match self.rng.random_range(0..5) {
             0 => assert_eq!(self.log.flush().unwrap(), self.end, "what is in the log can be synced"),
             1 => drop(self.dir().checkpoint()),
-            2 => drop(
-                self.log.truncate_to(self.start.max(self.end - 2)).map(|()| self.cut_to(self.start.max(self.end - 2))),
-            ),
+            2 => {
+                let to = self.cut_place();
+                if self.log.truncate_to(to).is_ok() {
+                    self.tell(format!("  truncated to {to} all the same"));
+                    self.cut_to(to);
+                }
+            }
             3 => {
                 self.verify();
                 self.disk.set_room(None);
@@ -221,7 +226,6 @@ impl Model {
 
     fn start_is_durable(&mut self) {
         self.durable_start = self.start;
-        self.history.forget_below(self.start);
     }
 
     fn delete_records(&mut self) {
@@ -392,7 +396,7 @@ impl Model {
     }
 
     fn after_power_cut(&mut self) {
-        for _ in 0..3 {
+        loop {
             let left = self.root();
             self.generation += 1;
             let root = self.root();
@@ -433,7 +437,13 @@ impl Model {
         let Ok(entries) = std::fs::read_dir(partition_path(&self.root())) else { return };
         let mut files: Vec<_> = entries
             .map(|entry| entry.unwrap())
-            .map(|e| format!("{} {}", e.file_name().display().to_string().trim_start_matches('0'), e.metadata().unwrap().len()))
+            .map(|e| {
+                format!(
+                    "{} {}",
+                    e.file_name().display().to_string().trim_start_matches('0'),
+                    e.metadata().unwrap().len()
+                )
+            })
             .collect();
         files.sort();
         self.tell(format!("  files: {}", files.join(", ")));

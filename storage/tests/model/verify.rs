@@ -13,7 +13,14 @@ impl Model {
         let batches = read_log(&self.log, || rng.random_range(1..2000));
         let found = records_of(&batches, self.start);
         let expected: Vec<_> = self.history.records.range(self.start..self.end).collect();
-        assert_eq!(found.iter().collect::<Vec<_>>(), expected);
+        let found: Vec<_> = found.iter().collect();
+        let differs = found.iter().zip(&expected).position(|(found, expected)| found != expected);
+        if let Some(at) = differs {
+            panic!("found {:?}, expected {:?}", found[at], expected[at]);
+        }
+        let offsets =
+            |records: &[(&i64, &crate::history::Record)]| records.iter().map(|(o, _)| **o).collect::<Vec<_>>();
+        assert_eq!(offsets(&found), offsets(&expected));
         self.verify_epochs();
         self.verify_producers();
         self.verify_times();
