@@ -78,6 +78,13 @@ impl StorageError {
         }
     }
 
+    /// Whether the disk or the owner's share of it is full: the operation left things as they were, and goes on by
+    /// itself once there is room. A sync that fails for it is a failed sync all the same.
+    pub fn is_full_disk(&self) -> bool {
+        matches!(self, StorageError::Io { operation, .. } if *operation != "sync")
+            && matches!(self.io_kind(), Some(io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded))
+    }
+
     /// What kind of system error it was, where it was one.
     pub fn io_kind(&self) -> Option<io::ErrorKind> {
         match self {
@@ -124,6 +131,27 @@ pub enum OpenError {
         found: i32,
         /// The id asked for.
         expected: i32,
+    },
+    /// The directory is Apache Kafka's, whose metadata is in another form. Nothing was changed.
+    #[error(
+        "data directory {} is Apache Kafka's: {found} holds its metadata, which this broker does not read. \
+         Stop that broker and take its topics over into a new directory: \
+         jackdaw log import --from {} --data-dir NEW_DIR; then serve NEW_DIR", path.display(), path.display()
+    )]
+    KafkasMetadata {
+        /// The directory.
+        path: PathBuf,
+        /// What shows it.
+        found: &'static str,
+    },
+    /// Partitions are there that the metadata may not name yet.
+    #[error(
+        "an import into data directory {} was interrupted; run `jackdaw log import` into it again, \
+         which first undoes or completes that one", path.display()
+    )]
+    UnfinishedImport {
+        /// The directory.
+        path: PathBuf,
     },
     /// A small file of the directory does not read as what it should be.
     #[error("cannot understand {}: {reason}; restore it from a copy, or remove it if you know what it held", path.display())]

@@ -12,6 +12,7 @@ pub mod image;
 pub mod names;
 pub mod record;
 pub mod registry;
+pub mod seed;
 pub mod store;
 
 use std::collections::HashMap;
@@ -193,7 +194,9 @@ impl Topics {
         let mut results = writer.catalog.create_topics(commands, &self.rules(&config, &check_with(&config)));
         let records: Vec<Record> = results.iter().flatten().cloned().collect();
         if !validate_only && !records.is_empty() {
-            if let Err(error) = self.commit(&mut writer, &records) {
+            if let Err(error) = self.check_room() {
+                fail_all(&mut results, CreateTopicError::Storage(error));
+            } else if let Err(error) = self.commit(&mut writer, &records) {
                 fail_all(&mut results, CreateTopicError::Storage(error.to_string()));
             } else {
                 let failed = self.reconcile(&writer, &ids(&records), &mut FoundLogs::default()).failed;
@@ -201,6 +204,15 @@ impl Topics {
             }
         }
         results.into_iter().map(|result| Ok(created(&result?, &config))).collect()
+    }
+
+    /// Refuses new partitions while every log directory is full, before anything of them is written down.
+    fn check_room(&self) -> Result<(), String> {
+        let has_room = |flusher: &Arc<Flusher>| flusher.dir().is_online() && !flusher.dir().is_full();
+        if self.dirs.iter().any(has_room) || !self.dirs.iter().any(|flusher| flusher.dir().is_full()) {
+            return Ok(());
+        }
+        Err("every log directory is full or offline: free some space, then try again".to_owned())
     }
 
     /// Removes topics whose logs could not be made, so that the client may try again.
@@ -253,7 +265,9 @@ impl Topics {
         let mut results = writer.catalog.add_partitions(commands, &self.rules(&config, &check_with(&config)));
         let records: Vec<Record> = results.iter().flatten().cloned().collect();
         if !validate_only && !records.is_empty() {
-            if let Err(error) = self.commit(&mut writer, &records) {
+            if let Err(error) = self.check_room() {
+                fail_all(&mut results, AddPartitionsError::Storage(error));
+            } else if let Err(error) = self.commit(&mut writer, &records) {
                 fail_all(&mut results, AddPartitionsError::Storage(error.to_string()));
             } else {
                 let failed = self.reconcile(&writer, &ids(&records), &mut FoundLogs::default()).failed;
@@ -338,9 +352,8 @@ impl Topics {
 
     /// Makes records durable and applies them. Afterwards the caller must [`reconcile`](Self::reconcile).
     fn commit(&self, writer: &mut Writer, records: &[Record]) -> Result<(), StoreError> {
-        let format = Record::FeatureLevelChanged { name: "metadata.version".into(), level: METADATA_VERSION_LEVEL };
         let fresh = writer.catalog.image().version == 0;
-        let records: Vec<Record> = fresh.then_some(format).into_iter().chain(records.iter().cloned()).collect();
+        let records: Vec<Record> = fresh.then(format_record).into_iter().chain(records.iter().cloned()).collect();
         writer.store.append(&records, self.clock.now_ms())?;
         for record in &records {
             // What was checked before it was written must fit.
@@ -431,11 +444,17 @@ fn created(record: &Record, config: &Config) -> CreatedTopic {
     CreatedTopic { image, config }
 }
 
+/// The first record of all.
+fn format_record() -> Record {
+    Record::FeatureLevelChanged { name: "metadata.version".into(), level: METADATA_VERSION_LEVEL }
+}
+
 fn ids(records: &[Record]) -> Vec<Uuid> {
     let id = |record: &Record| match record {
         Record::TopicCreated { id, .. }
         | Record::PartitionsAdded { id, .. }
         | Record::TopicRemoved { id }
+        | Record::LeaderEpochsRaised { id, .. }
         | Record::TopicConfigsChanged { id, .. } => Some(*id),
         Record::BrokerConfigsChanged { .. }
         | Record::GroupConfigsChanged { .. }
