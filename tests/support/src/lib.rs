@@ -14,6 +14,6 @@ pub mod broker;
 pub mod requests;
 pub mod wire;
 
-pub use broker::{Broker, Options};
+pub use broker::{Broker, Options, PATIENCE};
 pub use kafka_protocol::messages;
 pub use wire::Client;
