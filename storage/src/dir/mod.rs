@@ -2,6 +2,7 @@
 
 mod cleaned;
 mod flush;
+mod foreign;
 mod shared;
 mod start;
 
@@ -20,6 +21,7 @@ use crate::error::{OpenError, StorageError};
 use crate::log::Log;
 
 use flush::{SYNC_TOGETHER_MIN, flush_many};
+pub use foreign::UNFINISHED_IMPORT;
 pub(crate) use shared::Shared;
 pub use start::RecoveryProgress;
 use start::{load_all, read_meta};
@@ -45,6 +47,7 @@ impl LogDir {
     ) -> Result<LogDir, OpenError> {
         let disk = Disk::open(path, options.faults.clone(), options.map_budget, options.descriptor_budget)?;
         let lock = DirLock::acquire(path)?;
+        foreign::check(&disk, options.importing)?;
         let meta = read_meta(&disk, &options)?;
         let clean_marker = path.join(CLEAN_SHUTDOWN);
         let clean = disk.exists(&clean_marker);
