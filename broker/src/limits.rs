@@ -74,3 +74,21 @@ pub const SYNC_THREADS: usize = 8;
 pub const SYNC_TOGETHER: usize = 64;
 
 const _: () = assert!(SYNC_THREADS < SYNC_TOGETHER);
+
+/// The first look for segments past their retention, where `log.retention.check.interval.ms` is longer.
+pub const FIRST_RETENTION_CHECK: Duration = Duration::from_secs(30);
+
+/// Lines that one round of retention writes about records that groups lose. The rest is in the metrics.
+pub const RETENTION_LINES: usize = 100;
+
+/// Series of one metric that names groups and partitions.
+pub const METRIC_SERIES: usize = 10_000;
+
+/// Topics, the first by name, that metrics tell of one by one.
+pub const METRIC_TOPICS: usize = 1_000;
+
+/// Connections to `metrics.listener` that are served at once.
+pub const METRICS_CONNECTIONS: usize = 8;
+
+/// How long one of them may take.
+pub const METRICS_DEADLINE: Duration = Duration::from_secs(10);
