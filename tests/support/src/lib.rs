@@ -3,6 +3,7 @@
 //! - [`broker`]: the built `jackdaw` binary on a free port, with a data directory of its own, to be stopped, killed and started again.
 //! - [`wire`]: a blocking client that sends and receives frames, valid or not.
 //! - [`batch`]: record batches made and read byte by byte, independently of the codec under test.
+//! - [`kafka`]: a real Apache Kafka, to compare with.
 //! - [`requests`]: the few requests that nearly every test begins with.
 //!
 //! Everything here panics on surprise: it is called by tests only.
@@ -11,6 +12,7 @@
 
 pub mod batch;
 pub mod broker;
+pub mod kafka;
 pub mod requests;
 pub mod wire;
 
