@@ -21,6 +21,8 @@ pub(crate) const RECOVERY_POINT: &str = "recovery-point-offset-checkpoint";
 pub(crate) const HIGH_WATERMARK: &str = "replication-offset-checkpoint";
 /// Log start offsets that lie above the base of the first segment.
 pub(crate) const LOG_START: &str = "log-start-offset-checkpoint";
+/// Below which offset each compacted log has been cleaned.
+pub(crate) const CLEANER_OFFSETS: &str = "cleaner-offset-checkpoint";
 /// Leader epochs of one partition.
 pub(crate) const LEADER_EPOCHS: &str = "leader-epoch-checkpoint";
 /// The topic id of one partition.

@@ -30,6 +30,7 @@
 #![warn(missing_docs)]
 
 mod checkpoint;
+mod compaction;
 mod config;
 mod dir;
 #[expect(clippy::disallowed_methods, reason = "this module is the one door to the file system")]
@@ -43,6 +44,7 @@ mod recovery;
 mod segment;
 mod walk;
 
+pub use compaction::{CompactError, Compacted, CompactionHooks, Dirty, Pace};
 pub use config::{FaultHook, LogConfig, LogDirOptions, TimestampType};
 pub use dir::{Detached, LogDir, RecoveryProgress};
 pub use disk::Operation;

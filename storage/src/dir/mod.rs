@@ -1,5 +1,6 @@
 //! A log directory: the logs on one disk, loaded together, flushed together, closed together.
 
+mod cleaned;
 mod flush;
 mod shared;
 mod start;
@@ -56,12 +57,14 @@ impl LogDir {
             disk: Arc::new(disk),
             logs: Mutex::new(BTreeMap::new()),
             checkpointed: Mutex::new(Offsets::new()),
+            cleaned: Default::default(),
         });
         let checked = load_all(&shared, &options, clean, config_for, progress)?;
         if checked && !clean {
             shared.disk.sync_file_system()?;
             shared.logs.lock().values().for_each(|log| log.mark_recovered());
         }
+        shared.read_cleaned()?;
         shared.checkpoint()?;
         Ok(LogDir { shared, meta, closed: AtomicBool::new(false), _lock: lock })
     }

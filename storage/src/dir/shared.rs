@@ -7,6 +7,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use uuid::Uuid;
 
+use super::cleaned::Cleaned;
 use crate::checkpoint::{
     HIGH_WATERMARK, LOG_START, Offsets, PARTITION_METADATA, RECOVERY_POINT, encode_offsets, encode_partition_metadata,
 };
@@ -29,6 +30,7 @@ pub(crate) struct Shared {
     pub(super) logs: Mutex<Logs>,
     /// Recovery points as the file on the disk has them.
     pub(super) checkpointed: Mutex<Offsets>,
+    pub(super) cleaned: Cleaned,
 }
 
 impl Shared {
@@ -85,6 +87,7 @@ impl Shared {
     }
 
     pub(super) fn detach(&self, deleted: &[Arc<Log>]) -> Result<Vec<PathBuf>, StorageError> {
+        deleted.iter().for_each(|log| log.stop_cleaning());
         let mut aside = Vec::with_capacity(deleted.len());
         {
             let mut logs = self.logs.lock();
@@ -103,10 +106,12 @@ impl Shared {
         if !aside.is_empty() {
             self.disk.sync_dir(self.disk.root())?;
         }
+        self.forget_cleaned(deleted)?;
         Ok(aside)
     }
 
     pub(super) fn set_aside(&self, log: &Arc<Log>) -> Result<PathBuf, StorageError> {
+        log.stop_cleaning();
         log.mark_deleted();
         let mut logs = self.logs.lock();
         let aside = self.disk.root().join(set_aside_name(log.topic(), log.partition(), "stray"));
@@ -114,6 +119,7 @@ impl Shared {
         logs.retain(|_, present| !Arc::ptr_eq(present, log));
         drop(logs);
         self.disk.sync_dir(self.disk.root())?;
+        self.forget_cleaned(std::slice::from_ref(log))?;
         Ok(aside)
     }
 

@@ -49,6 +49,7 @@ impl Log {
     /// Drops all records at and above `offset`. Readers that have slices of them keep them; the file they are mapped
     /// from is replaced, not cut.
     pub fn truncate_to(&self, offset: i64) -> Result<(), StorageError> {
+        let _not_cleaning = self.pause_cleaning();
         let _flushing = self.flush_lock.lock();
         let mut writer = self.writer.lock();
         self.check_writable()?;
@@ -65,6 +66,7 @@ impl Log {
         self.high_watermark.fetch_min(offset, Ordering::AcqRel);
         if let Some(shared) = self.shared.upgrade() {
             shared.lower_checkpoint(self, offset, start_over)?;
+            shared.lower_cleaned_offset(self, offset)?;
         }
         self.end.store(offset, Ordering::Release);
         let segments = if start_over { self.start_over(offset)? } else { self.keep_prefix(&writer, offset)? };

@@ -5,6 +5,7 @@
 //! index entries, the segment's end, the log end offset.
 
 mod append;
+mod compact;
 mod cut;
 mod flush;
 mod lookup;
@@ -12,7 +13,7 @@ mod read;
 mod types;
 
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
 use arc_swap::ArcSwap;
@@ -56,6 +57,10 @@ pub struct Log {
     /// Held while syncing, never together with waiting for an append.
     flush_lock: Mutex<()>,
     deleted: AtomicBool,
+    /// Held by a compaction from its beginning to its end, and by whoever must not meet one.
+    cleaning: Mutex<()>,
+    /// How many wait for the compaction to give up.
+    cleaning_unwanted: AtomicUsize,
     damage: Option<Damage>,
 }
 
@@ -164,6 +169,8 @@ impl Log {
             writer: Mutex::new(writer),
             flush_lock: Mutex::new(()),
             deleted: AtomicBool::new(false),
+            cleaning: Mutex::new(()),
+            cleaning_unwanted: AtomicUsize::new(0),
             damage: parts.damage,
         }
     }
