@@ -6,8 +6,10 @@
 //! - `dir`: [`LogDir`], a directory of logs: lock, identity, loading, group flush, checkpoints, clean shutdown.
 //! - `log`: [`Log`], the only door to a partition: append, read, lookup by time, flush, cuts at both ends.
 //! - `segment`: one data file with its indexes and its map. `index`: the three sparse indexes.
+//! - `sketch`: pure. How many different keys a segment has; kept beside it, merged by `log/keys`.
 //! - `producers`, `epochs`, `checkpoint`: pure. Sequence windows and transactions; leader epochs; the small files.
 //! - `recovery`: an untrusted directory becomes a log; the only place that repairs. `walk`: batches by `pread`.
+//! - [`inspect`]: files read for people and tools, ours and Kafka's; changes nothing, and opens nothing.
 //! - `disk`: the only door to the file system, with the fail-stop latch, the fault hook and the budgets.
 //!
 //! Retention (`retention`: pure, segments and policy in, segments to drop out) and compaction (`compaction`: a pure plan
@@ -38,15 +40,23 @@ mod disk;
 mod epochs;
 mod error;
 mod index;
+pub mod inspect;
 mod log;
 mod producers;
 mod recovery;
+mod retention;
 mod segment;
+mod sketch;
+mod trash;
 mod walk;
 
 pub use compaction::{CompactError, Compacted, CompactionHooks, Dirty, Pace};
 pub use config::{FaultHook, LogConfig, LogDirOptions, TimestampType};
-pub use dir::{Detached, LogDir, RecoveryProgress};
+pub use dir::{LogDir, RecoveryProgress};
 pub use disk::Operation;
 pub use error::{AppendError, DeleteRecordsError, OpenError, ReadError, StorageError};
-pub use log::{AbortedTxn, Append, Appended, Log, Origin, ProducerState, Slice, TimestampOffset};
+pub use log::{
+    AbortedTxn, Append, Appended, Dropped, KeyEstimate, Log, Origin, Outlook, ProducerState, Retained, Slice,
+    TimestampOffset,
+};
+pub use retention::{Hold, Reason};

@@ -27,6 +27,8 @@ pub struct Left {
     pub lines: Vec<String>,
     /// Of batches with tombstones or markers: until when they stay.
     pub horizons: Vec<i64>,
+    /// Whether the answer about the largest timestamp names an offset that is gone.
+    pub names_lost: bool,
 }
 
 impl Left {
@@ -159,7 +161,8 @@ pub fn look(client: &mut Client, name: &str) -> Left {
     let batches = all_batches(client, name, log_start);
     let (first, committed) = (fetch(client, name, log_start, false), fetch(client, name, log_start, true));
     let end = first.bounds.1;
-    let mut left = Left { log_start, end, records: Vec::new(), lines: Vec::new(), horizons: Vec::new() };
+    let mut left =
+        Left { log_start, end, records: Vec::new(), lines: Vec::new(), horizons: Vec::new(), names_lost: false };
     left.lines.push(format!("log start, high watermark, last stable offset: {:?}", first.bounds));
     left.lines.push(format!("the same when reading committed: {:?}", committed.bounds));
     left.lines.push(format!("aborted transactions (producer, first offset): {:?}", committed.aborted));
@@ -172,6 +175,7 @@ pub fn look(client: &mut Client, name: &str) -> Left {
     for time in [-1, -2, -3] {
         for read_committed in [false, true] {
             let (error, at, offset, epoch) = list_offset(client, name, time, read_committed);
+            left.names_lost |= (0..log_start).contains(&offset);
             let at = if stamped && at >= 0 { "append time".to_owned() } else { at.to_string() };
             left.lines
                 .push(format!("offset of {time}, committed {read_committed}: {error} {at} {offset} epoch {epoch}"));

@@ -12,3 +12,5 @@ mod compaction;
 mod left;
 mod retention;
 mod rolls;
+mod transactional;
+mod transactions;

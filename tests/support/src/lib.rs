@@ -4,6 +4,8 @@
 //! - [`wire`]: a blocking client that sends and receives frames, valid or not.
 //! - [`batch`]: record batches made and read byte by byte, independently of the codec under test.
 //! - [`kafka`]: a real Apache Kafka, to compare with.
+//! - [`Ledger`]: a producer that remembers what was acknowledged, and compares it with what is there later.
+//! - [`volume`]: a file system of a test's own, which can lose its power.
 //! - [`requests`]: the few requests that nearly every test begins with.
 //!
 //! Everything here panics on surprise: it is called by tests only.
@@ -13,9 +15,12 @@
 pub mod batch;
 pub mod broker;
 pub mod kafka;
+mod ledger;
 pub mod requests;
+pub mod volume;
 pub mod wire;
 
 pub use broker::{Broker, Options};
 pub use kafka_protocol::messages;
+pub use ledger::Ledger;
 pub use wire::Client;
