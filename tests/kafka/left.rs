@@ -1,5 +1,7 @@
 //! What a partition holds, as any client sees it.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 use jackdaw_protocol::records::{self, Batch};
 use jackdaw_test_support::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
@@ -100,6 +102,11 @@ pub fn all_batches(client: &mut Client, name: &str, from: i64) -> Vec<Batch> {
     }
 }
 
+/// Aborted transactions, whatever part of the log one answer is about.
+fn all_aborted(client: &mut Client, name: &str, from: i64, end: i64) -> BTreeSet<(i64, i64)> {
+    (from..end).flat_map(|offset| fetch(client, name, offset, true).aborted).collect()
+}
+
 /// Error, timestamp, offset and leader epoch of an answer about time.
 pub fn list_offset(client: &mut Client, name: &str, time: i64, read_committed: bool) -> (i16, i64, i64, i32) {
     let wanted = ListOffsetsPartition::default().with_partition_index(0).with_timestamp(time);
@@ -160,12 +167,13 @@ pub fn look(client: &mut Client, name: &str) -> Left {
     let log_start = requests::list_offset(client, name, 0, -2);
     let batches = all_batches(client, name, log_start);
     let (first, committed) = (fetch(client, name, log_start, false), fetch(client, name, log_start, true));
+    let aborted = all_aborted(client, name, log_start, first.bounds.1);
     let end = first.bounds.1;
     let mut left =
         Left { log_start, end, records: Vec::new(), lines: Vec::new(), horizons: Vec::new(), names_lost: false };
     left.lines.push(format!("log start, high watermark, last stable offset: {:?}", first.bounds));
     left.lines.push(format!("the same when reading committed: {:?}", committed.bounds));
-    left.lines.push(format!("aborted transactions (producer, first offset): {:?}", committed.aborted));
+    left.lines.push(format!("aborted transactions (producer, first offset): {aborted:?}"));
     describe(&batches, &mut left);
     for offset in log_start..end {
         let base = fetch(client, name, offset, false).batches.first().map(|batch| batch.header().base_offset());
@@ -176,6 +184,8 @@ pub fn look(client: &mut Client, name: &str) -> Left {
         for read_committed in [false, true] {
             let (error, at, offset, epoch) = list_offset(client, name, time, read_committed);
             left.names_lost |= (0..log_start).contains(&offset);
+            // The latest offset comes with the leader's epoch, which counts the leader's starts.
+            let epoch = if time == -1 { "of now".to_owned() } else { epoch.to_string() };
             let at = if stamped && at >= 0 { "append time".to_owned() } else { at.to_string() };
             left.lines
                 .push(format!("offset of {time}, committed {read_committed}: {error} {at} {offset} epoch {epoch}"));
