@@ -60,10 +60,25 @@ fn decode_lines(bytes: &[u8]) -> Result<Vec<&str>, String> {
     Err(format!("it announces {count:?} entries and has {}", entries.len()))
 }
 
-pub(crate) fn encode_offsets<'a>(offsets: impl IntoIterator<Item = (&'a str, i32, i64)>) -> Vec<u8> {
-    let lines: Vec<_> =
-        offsets.into_iter().map(|(topic, partition, offset)| format!("{topic} {partition} {offset}")).collect();
-    encode_lines(&lines)
+/// An offset checkpoint as it is put together: one buffer, however many partitions there are.
+#[derive(Default)]
+pub(crate) struct OffsetLines {
+    text: String,
+    count: usize,
+}
+
+impl OffsetLines {
+    pub(crate) fn push(&mut self, topic: &str, partition: i32, offset: i64) {
+        let _ = writeln!(self.text, "{topic} {partition} {offset}"); // a string takes everything
+        self.count += 1;
+    }
+
+    /// The file's bytes.
+    pub(crate) fn finish(self) -> Vec<u8> {
+        let mut bytes = format!("{VERSION}\n{}\n", self.count).into_bytes();
+        bytes.extend_from_slice(self.text.as_bytes());
+        bytes
+    }
 }
 
 pub(crate) fn decode_offsets(bytes: &[u8]) -> Result<Offsets, String> {
@@ -187,7 +202,10 @@ mod tests {
 
     #[test]
     fn offset_checkpoints_have_kafkas_text() {
-        let bytes = encode_offsets([("orders", 0, 17), ("a.b", 3, 0)]);
+        let mut lines = OffsetLines::default();
+        lines.push("orders", 0, 17);
+        lines.push("a.b", 3, 0);
+        let bytes = lines.finish();
         assert_eq!(bytes, b"0\n2\norders 0 17\na.b 3 0\n");
         let back = decode_offsets(&bytes).unwrap();
         assert_eq!(back[&("orders".to_owned(), 0)], 17);

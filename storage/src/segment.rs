@@ -4,8 +4,8 @@
 //! whoever loads it may read everything below, without a lock, through the map.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwapOption;
 use bytes::Bytes;
@@ -58,8 +58,9 @@ pub(crate) struct Segment {
     capacity: AtomicU32,
     /// `(end offset - base) << 32 | size`.
     end: AtomicU64,
-    mapped: Arc<Slot<Mapped>>,
-    file: Arc<Slot<DataFile>>,
+    /// These two come with the first use: most partitions are idle.
+    mapped: OnceLock<Arc<Slot<Mapped>>>,
+    file: OnceLock<Arc<Slot<DataFile>>>,
     /// While the segment is active. Sealed segments have theirs in the file.
     index: ArcSwapOption<OffsetIndex>,
     /// Loaded when asked for, where the segment is sealed.
@@ -77,6 +78,12 @@ pub(crate) struct Segment {
 /// `00000000000000000042.log`, and its siblings.
 pub(crate) fn file_name(base: i64, suffix: &str) -> String {
     format!("{base:020}.{suffix}")
+}
+
+fn clear<T>(place: &OnceLock<Arc<Slot<T>>>) {
+    if let Some(slot) = place.get() {
+        slot.clear();
+    }
 }
 
 fn pack(base: i64, end: End) -> u64 {
@@ -99,8 +106,8 @@ impl Segment {
             disk,
             capacity: AtomicU32::new(capacity.max(end.size).max(1)),
             end: AtomicU64::new(pack(base, end)),
-            mapped: Slot::empty(),
-            file: Slot::empty(),
+            mapped: OnceLock::new(),
+            file: OnceLock::new(),
             index: ArcSwapOption::from_pointee(index),
             times: Mutex::new(Some(times)),
             txns: Mutex::new(Some(txns)),
@@ -153,28 +160,28 @@ impl Segment {
 
     /// The data file, open for appends and syncs; opened by name if it is not.
     pub(crate) fn data_file(&self) -> Result<Arc<DataFile>, StorageError> {
-        if let Some(file) = self.file.get() {
+        if let Some(file) = self.file.get().and_then(|slot| slot.get()) {
             return Ok(file);
         }
         let file = self.disk.open_data(&self.path("log"), false)?;
         if self.gone.load(Ordering::SeqCst) {
             return Err(self.gone_error());
         }
-        Ok(self.disk.files.admit(&self.file, Arc::new(file)))
+        Ok(self.disk.files.admit(self.file.get_or_init(Slot::empty), Arc::new(file)))
     }
 
     /// Takes in the data file just created.
     pub(crate) fn adopt_file(&self, file: DataFile) {
-        self.disk.files.admit(&self.file, Arc::new(file));
+        self.disk.files.admit(self.file.get_or_init(Slot::empty), Arc::new(file));
     }
 
     /// Keeps the data file open until its bytes are synced, so that no write-back error can be missed.
     pub(crate) fn pin_file(&self, pinned: bool) {
-        self.file.pin(pinned);
+        self.file.get_or_init(Slot::empty).pin(pinned);
     }
 
     pub(crate) fn close_file(&self) {
-        self.file.clear();
+        clear(&self.file);
     }
 
     /// A descriptor of its own for reading with `pread`.
@@ -191,8 +198,8 @@ impl Segment {
     /// already handed out stay readable: their map outlives the name.
     pub(crate) fn retire(&self) {
         self.gone.store(true, Ordering::SeqCst);
-        self.file.clear();
-        self.mapped.clear();
+        clear(&self.file);
+        clear(&self.mapped);
     }
 
     pub(crate) fn is_gone(&self) -> bool {
@@ -204,7 +211,7 @@ impl Segment {
     }
 
     fn map(&self) -> Result<Arc<Mapped>, StorageError> {
-        if let Some(mapped) = self.mapped.get() {
+        if let Some(mapped) = self.mapped.get().and_then(|slot| slot.get()) {
             return Ok(mapped);
         }
         let sealed = self.sealed.load(Ordering::Acquire);
@@ -214,7 +221,7 @@ impl Segment {
         let map = Map::new(&file, len.max(1) as usize).map_err(|e| StorageError::io("map", path, e))?;
         let index = if !sealed { MappedIndex::InMemory } else { self.map_index()? };
         let mapped = Mapped { data: map.to_bytes(), map, index };
-        Ok(self.disk.maps.admit(&self.mapped, Arc::new(mapped)))
+        Ok(self.disk.maps.admit(self.mapped.get_or_init(Slot::empty), Arc::new(mapped)))
     }
 
     fn map_index(&self) -> Result<MappedIndex, StorageError> {
@@ -247,7 +254,7 @@ impl Segment {
                 (None, MappedIndex::File(map)) => in_file(map.as_ref()).position,
                 (None, MappedIndex::Empty) => 0,
                 (None, MappedIndex::InMemory) => {
-                    self.mapped.clear(); // sealed since it was mapped
+                    clear(&self.mapped); // sealed since it was mapped
                     continue;
                 }
             };
@@ -441,7 +448,7 @@ impl Segment {
     pub(crate) fn seal(&self) -> Result<(), StorageError> {
         self.write_indexes()?;
         self.sealed.store(true, Ordering::Release);
-        self.mapped.clear(); // the next one is as long as the file, and has the index
+        clear(&self.mapped); // the next one is as long as the file, and has the index
         self.index.store(None);
         *self.times.lock() = None;
         Ok(())

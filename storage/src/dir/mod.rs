@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use parking_lot::Mutex;
 use uuid::Uuid;
 
-use crate::checkpoint::{CLEAN_SHUTDOWN, Meta, Offsets};
+use crate::checkpoint::{CLEAN_SHUTDOWN, Meta};
 use crate::config::{LogConfig, LogDirOptions};
 use crate::disk::{DirLock, Disk};
 use crate::error::{OpenError, StorageError};
@@ -55,7 +55,7 @@ impl LogDir {
         let shared = Arc::new(Shared {
             disk: Arc::new(disk),
             logs: Mutex::new(BTreeMap::new()),
-            checkpointed: Mutex::new(Offsets::new()),
+            checkpointing: Mutex::default(),
         });
         let checked = load_all(&shared, &options, clean, config_for, progress)?;
         if checked && !clean {
@@ -78,9 +78,9 @@ impl LogDir {
         topic: &str,
         topic_id: Uuid,
         partition: i32,
-        config: LogConfig,
+        config: impl Into<Arc<LogConfig>>,
     ) -> Result<Arc<Log>, StorageError> {
-        self.shared.create(topic, topic_id, partition, config)
+        self.shared.create(topic, topic_id, partition, config.into())
     }
 
     /// Deletes a log. Its directory is renamed, so that the name is free at once, then removed. Slices already read
@@ -118,7 +118,7 @@ impl LogDir {
             self.flush_many(&dirty);
             self.shared.disk.files.shrink();
         }
-        self.shared.checkpoint()
+        self.shared.checkpoint_if_due()
     }
 
     /// Flushes everything, leaves what makes the next start quick, and then the mark of a clean shutdown. From its

@@ -104,7 +104,7 @@ pub(super) fn load_all(
             path: Arc::from(disk.root().join(format!("{}-{}", key.0, key.1))),
             topic: Arc::from(key.0.as_str()),
             partition: key.1,
-            config: config_for(&key.0),
+            config: Arc::new(config_for(&key.0)),
             recovery_point: recovery_points.get(key).copied(),
             log_start: log_starts.get(key).copied(),
             high_watermark: high_watermarks.get(key).copied().unwrap_or(0),

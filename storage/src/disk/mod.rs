@@ -97,6 +97,8 @@ pub(crate) struct Disk {
     pub(crate) maps: Budget<crate::segment::Mapped>,
     pub(crate) resident: Resident,
     pub(crate) files: Budget<DataFile>,
+    /// Some log has another recovery point, high watermark or start than the checkpoint files say.
+    pub(crate) checkpoint_due: AtomicBool,
 }
 
 impl Disk {
@@ -119,6 +121,7 @@ impl Disk {
             maps: Budget::new(map_budget),
             resident: Resident::new(RESIDENT_MAX),
             files: Budget::new(descriptor_budget),
+            checkpoint_due: AtomicBool::new(true),
         })
     }
 

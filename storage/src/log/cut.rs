@@ -28,7 +28,8 @@ impl Log {
         if wanted <= self.log_start_offset() {
             return Ok(self.log_start_offset());
         }
-        self.start.store(wanted, Ordering::Release);
+        self.start.store(wanted, Ordering::SeqCst);
+        self.checkpoint_is_due();
         if writer.epochs.truncate_start(wanted) {
             writer.epochs_dirty = true;
         }
@@ -62,7 +63,8 @@ impl Log {
         // The recovery point on the disk must never lie above the end of the log: recovery would take it for damage.
         // Nor may the log start.
         self.flushed.fetch_min(offset, Ordering::AcqRel);
-        self.high_watermark.fetch_min(offset, Ordering::AcqRel);
+        self.high_watermark.fetch_min(offset, Ordering::SeqCst);
+        self.checkpoint_is_due();
         if let Some(shared) = self.shared.upgrade() {
             shared.lower_checkpoint(self, offset, start_over)?;
         }

@@ -108,7 +108,8 @@ impl Log {
     /// After recovery, once the whole file system was synced.
     pub(crate) fn mark_recovered(&self) {
         if self.damage.is_none() {
-            self.flushed.fetch_max(self.log_end_offset(), Ordering::AcqRel);
+            self.flushed.fetch_max(self.log_end_offset(), Ordering::SeqCst);
+            self.checkpoint_is_due();
         }
     }
 }
@@ -151,7 +152,9 @@ impl FlushJob<'_> {
     /// Everything is on the disk: moves the recovery point, and lets the descriptor go if nothing came meanwhile.
     pub(crate) fn finish(self) -> i64 {
         let log = self.log;
-        log.flushed.store(self.end, Ordering::Release);
+        if log.flushed.swap(self.end, Ordering::SeqCst) != self.end {
+            log.checkpoint_is_due();
+        }
         let writer = log.writer.lock();
         if writer.end.offset == self.end {
             self.active.pin_file(false);

@@ -39,7 +39,7 @@ pub(crate) struct LoadRequest<'a> {
     pub(crate) path: Arc<Path>,
     pub(crate) topic: Arc<str>,
     pub(crate) partition: i32,
-    pub(crate) config: LogConfig,
+    pub(crate) config: Arc<LogConfig>,
     pub(crate) recovery_point: Option<i64>,
     pub(crate) log_start: Option<i64>,
     pub(crate) high_watermark: i64,
