@@ -6,7 +6,8 @@
 //! - `dir`: [`LogDir`], a directory of logs: lock, identity, loading, group flush, checkpoints, clean shutdown.
 //! - `log`: [`Log`], the only door to a partition: append, read, lookup by time, flush, cuts at both ends.
 //! - `segment`: one data file with its indexes and its map. `index`: the three sparse indexes.
-//! - `producers`, `epochs`, `checkpoint`: pure. Sequence windows and transactions; leader epochs; the small files.
+//! - `producers`, `epochs`, `checkpoint`, `closed`: pure. Sequence windows and transactions; leader epochs; the small
+//!   files; what a clean start reads instead of all of them.
 //! - `recovery`: an untrusted directory becomes a log; the only place that repairs. `walk`: batches by `pread`.
 //! - `disk`: the only door to the file system, with the fail-stop latch, the fault hook and the budgets.
 //!
@@ -30,6 +31,7 @@
 #![warn(missing_docs)]
 
 mod checkpoint;
+mod closed;
 mod config;
 mod dir;
 #[expect(clippy::disallowed_methods, reason = "this module is the one door to the file system")]

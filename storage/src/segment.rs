@@ -427,6 +427,21 @@ impl Segment {
         Ok(f(txns.get_or_insert_default()))
     }
 
+    /// Whether a transaction may have been aborted in it.
+    pub(crate) fn has_txns(&self) -> bool {
+        self.txns.lock().as_ref().is_none_or(|txns| !txns.is_empty())
+    }
+
+    /// The index files of an active segment in which no transaction was aborted.
+    pub(crate) fn encoded_indexes(&self) -> Option<(Vec<u8>, Vec<u8>)> {
+        let index = self.index.load();
+        let times = self.times.lock();
+        if self.has_txns() {
+            return None;
+        }
+        Some((index.as_ref()?.encode(), times.as_ref()?.encode()))
+    }
+
     /// Writes the index files and gives back the blocks reserved beyond the end. Not synced yet.
     pub(crate) fn write_indexes(&self) -> Result<(), StorageError> {
         if let Some(index) = &*self.index.load() {

@@ -16,18 +16,30 @@ pub(super) fn flush_many(disk: &Arc<Disk>, logs: &[Arc<Log>]) -> Vec<(usize, Res
     }
     let mut results = Vec::with_capacity(logs.len());
     let mut jobs: Vec<(usize, FlushJob<'_>)> = Vec::with_capacity(logs.len());
+    let mut has_epochs = false;
     let mut busy = Vec::new(); // being flushed by somebody else, or listed twice
     for (i, log) in logs.iter().enumerate() {
         match log.try_flush_job() {
             None => busy.push(i),
             Some(Err(error)) => results.push((i, Err(error))),
-            Some(Ok(job)) => match job.write_epochs() {
-                Ok(()) => jobs.push((i, job)),
+            Some(Ok(job)) => match job.stage_epochs() {
+                Ok(staged) => {
+                    has_epochs |= staged;
+                    jobs.push((i, job));
+                }
                 Err(error) => results.push((i, Err(error))),
             },
         }
     }
-    match disk.sync_file_system() {
+    let synced = disk.sync_file_system().and_then(|()| {
+        if !has_epochs {
+            return Ok(());
+        }
+        // Their bytes are on the disk: now they may take their names.
+        jobs.iter().try_for_each(|(_, job)| job.commit_epochs())?;
+        disk.sync_file_system()
+    });
+    match synced {
         Ok(()) => results.extend(jobs.into_iter().map(|(i, job)| (i, Ok(job.finish())))),
         Err(error) => results.extend(jobs.into_iter().map(|(i, _)| (i, Err(error.clone())))),
     }

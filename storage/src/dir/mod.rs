@@ -1,5 +1,6 @@
 //! A log directory: the logs on one disk, loaded together, flushed together, closed together.
 
+mod closed;
 mod flush;
 mod shared;
 mod start;
@@ -18,6 +19,7 @@ use crate::disk::{DirLock, Disk};
 use crate::error::{OpenError, StorageError};
 use crate::log::Log;
 
+use closed::{take_closed_index, write_closed_index};
 use flush::{SYNC_TOGETHER_MIN, flush_many};
 pub(crate) use shared::Shared;
 pub use start::RecoveryProgress;
@@ -29,6 +31,7 @@ use start::{load_all, read_meta};
 pub struct LogDir {
     shared: Arc<Shared>,
     meta: Meta,
+    threads: usize,
     closed: AtomicBool,
     _lock: DirLock,
 }
@@ -47,6 +50,7 @@ impl LogDir {
         let meta = read_meta(&disk, &options)?;
         let clean_marker = path.join(CLEAN_SHUTDOWN);
         let clean = disk.exists(&clean_marker);
+        let closed = take_closed_index(&disk, clean)?;
         if clean {
             // Before anything is loaded: a crash from here on must not look like a clean stop (KAFKA-10471).
             disk.remove_file(&clean_marker)?;
@@ -57,13 +61,14 @@ impl LogDir {
             logs: Mutex::new(BTreeMap::new()),
             checkpointing: Mutex::default(),
         });
-        let checked = load_all(&shared, &options, clean, config_for, progress)?;
+        let checked = load_all(&shared, &options, clean, closed, config_for, progress)?;
         if checked && !clean {
             shared.disk.sync_file_system()?;
             shared.logs.lock().values().for_each(|log| log.mark_recovered());
         }
-        shared.checkpoint()?;
-        Ok(LogDir { shared, meta, closed: AtomicBool::new(false), _lock: lock })
+        shared.checkpoint_if_due()?;
+        let threads = options.recovery_threads;
+        Ok(LogDir { shared, meta, threads, closed: AtomicBool::new(false), _lock: lock })
     }
 
     /// All logs, by topic and partition.
@@ -134,18 +139,21 @@ impl LogDir {
         for log in &logs {
             unsynced.extend(log.write_for_close()?);
         }
-        let dirty: Vec<_> = logs.into_iter().filter(|log| log.needs_flush()).collect();
+        let dirty: Vec<_> = logs.iter().filter(|log| log.needs_flush()).cloned().collect();
         for (_, result) in self.flush_many(&dirty) {
             result?;
         }
-        if unsynced.len() > SYNC_TOGETHER_MIN {
+        if dirty.len() > SYNC_TOGETHER_MIN {
+            // The file system was synced, and these with it.
+        } else if unsynced.len() > SYNC_TOGETHER_MIN {
             self.shared.disk.sync_file_system()?;
         } else {
             unsynced.iter().try_for_each(|path| self.shared.disk.sync_path(path))?;
         }
-        self.shared.checkpoint()?;
+        self.shared.checkpoint_if_due()?;
         let root = self.shared.disk.root();
         self.shared.disk.replace_file(&root.join(CLEAN_SHUTDOWN), b"{\"version\":0,\"brokerEpoch\":-1}")?;
+        write_closed_index(&self.shared, &logs, self.threads)?;
         self.shared.disk.sync_dir(root)
     }
 

@@ -9,6 +9,7 @@ mod budget;
 mod file;
 mod lock;
 mod map;
+mod stamp;
 
 use std::fs;
 use std::io::{self, Write as _};

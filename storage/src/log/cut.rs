@@ -87,6 +87,7 @@ impl Log {
         writer.first_append_ms = None;
         writer.names_dirty = true;
         writer.active = active;
+        writer.closed_at = None;
         Ok(())
     }
 

@@ -13,8 +13,7 @@ use super::{Log, SealedFiles, Writer};
 use crate::checkpoint::{LEADER_EPOCHS, PARTITION_METADATA, encode_epochs};
 use crate::disk::DataFile;
 use crate::error::StorageError;
-use crate::producers::encode_snapshot;
-use crate::segment::{Segment, file_name};
+use crate::segment::Segment;
 
 /// From so many sealed segments on, each of four or five files, syncing the file system is cheaper.
 const SYNC_TOGETHER_MIN: usize = 4;
@@ -85,26 +84,6 @@ impl Log {
         })
     }
 
-    /// Writes what a clean start wants to find: indexes of the active segment and the producers. Returns the names of
-    /// the files that a flush does not sync; none if the log has not changed since it was opened.
-    pub(crate) fn write_for_close(&self) -> Result<Vec<PathBuf>, StorageError> {
-        if self.is_deleted() || self.damage.is_some() {
-            return Ok(Vec::new());
-        }
-        let mut writer = self.writer.lock();
-        let end = writer.end.offset;
-        if writer.closed_at == Some(end) {
-            return Ok(Vec::new());
-        }
-        writer.active.write_indexes()?;
-        let snapshot = self.path.join(file_name(end, "snapshot"));
-        self.disk.write_file(&snapshot, &encode_snapshot(&writer.producers))?;
-        writer.epochs_dirty = true;
-        writer.names_dirty = true;
-        writer.closed_at = Some(end);
-        Ok(vec![writer.active.path("index"), writer.active.path("timeindex"), writer.active.path("txnindex"), snapshot])
-    }
-
     /// After recovery, once the whole file system was synced.
     pub(crate) fn mark_recovered(&self) {
         if self.damage.is_none() {
@@ -141,10 +120,27 @@ impl FlushJob<'_> {
         Ok(self.finish())
     }
 
-    /// What has to be written before the whole file system is synced by one call, which replaces all other syncs.
-    pub(crate) fn write_epochs(&self) -> Result<(), StorageError> {
+    /// Writes and syncs what the directory alone is told of.
+    fn write_epochs(&self) -> Result<(), StorageError> {
         match &self.epochs {
             Some(bytes) => self.log.disk.replace_file(&epochs_path(&self.log.path), bytes),
+            None => Ok(()),
+        }
+    }
+
+    /// For many logs at once: writes aside what [`FlushJob::commit_epochs`] puts in its place once the file system was
+    /// synced. Whether there is something.
+    pub(crate) fn stage_epochs(&self) -> Result<bool, StorageError> {
+        if let Some(bytes) = &self.epochs {
+            self.log.disk.write_file(&aside(&self.log.path), bytes)?;
+        }
+        Ok(self.epochs.is_some())
+    }
+
+    /// Puts what was written aside in its place; durable after the next sync of the file system.
+    pub(crate) fn commit_epochs(&self) -> Result<(), StorageError> {
+        match &self.epochs {
+            Some(_) => self.log.disk.rename(&aside(&self.log.path), &epochs_path(&self.log.path)),
             None => Ok(()),
         }
     }
@@ -165,4 +161,8 @@ impl FlushJob<'_> {
 
 fn epochs_path(dir: &Path) -> PathBuf {
     dir.join(LEADER_EPOCHS)
+}
+
+fn aside(dir: &Path) -> PathBuf {
+    dir.join(format!("{LEADER_EPOCHS}.tmp"))
 }

@@ -5,6 +5,7 @@
 //! index entries, the segment's end, the log end offset.
 
 mod append;
+mod close;
 mod cut;
 mod flush;
 mod lookup;

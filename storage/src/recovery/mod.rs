@@ -6,6 +6,7 @@
 //! tail but damage: nothing is cut, and the log is quarantined. Indexes, snapshots and epochs are rebuilt where they
 //! are missing, short or doubtful.
 
+mod closed;
 mod listing;
 mod scan;
 mod segments;
@@ -26,6 +27,7 @@ use crate::log::{Damage, Log, LogParts, Writer};
 use crate::producers::Producers;
 use crate::segment::{End, Segment};
 
+pub(crate) use closed::{Shares, from_closed};
 use listing::{Listing, list, read_epochs, read_topic_id};
 use scan::Replay;
 pub(crate) use scan::scan_headers;
