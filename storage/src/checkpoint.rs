@@ -21,6 +21,8 @@ pub(crate) const RECOVERY_POINT: &str = "recovery-point-offset-checkpoint";
 pub(crate) const HIGH_WATERMARK: &str = "replication-offset-checkpoint";
 /// Log start offsets that lie above the base of the first segment.
 pub(crate) const LOG_START: &str = "log-start-offset-checkpoint";
+/// Below which offset each compacted log has been cleaned.
+pub(crate) const CLEANER_OFFSETS: &str = "cleaner-offset-checkpoint";
 /// Leader epochs of one partition.
 pub(crate) const LEADER_EPOCHS: &str = "leader-epoch-checkpoint";
 /// The topic id of one partition.
@@ -81,32 +83,52 @@ impl OffsetLines {
     }
 }
 
+pub(crate) fn encode_offsets<'a>(offsets: impl IntoIterator<Item = (&'a str, i32, i64)>) -> Vec<u8> {
+    let mut lines = OffsetLines::default();
+    offsets.into_iter().for_each(|(topic, partition, offset)| lines.push(topic, partition, offset));
+    lines.finish()
+}
+
 pub(crate) fn decode_offsets(bytes: &[u8]) -> Result<Offsets, String> {
+    let lines = decode_offset_lines(bytes)?;
+    Ok(lines.into_iter().map(|(topic, partition, offset)| ((topic, partition), offset)).collect())
+}
+
+/// The lines in the file's order.
+pub(crate) fn decode_offset_lines(bytes: &[u8]) -> Result<Vec<(String, i32, i64)>, String> {
     let entry = |line: &str| {
         let mut fields = line.split_whitespace();
         let topic = fields.next()?.to_owned();
         let partition = fields.next()?.parse().ok()?;
         let offset = fields.next()?.parse().ok().filter(|&o: &i64| o >= 0)?;
-        fields.next().is_none().then_some(((topic, partition), offset))
+        fields.next().is_none().then_some((topic, partition, offset))
     };
     decode_lines(bytes)?.into_iter().map(|line| entry(line).ok_or_else(|| format!("bad line {line:?}"))).collect()
 }
 
 pub(crate) fn encode_epochs(epochs: &Epochs) -> Vec<u8> {
-    let lines: Vec<_> = epochs.entries().iter().map(|e| format!("{} {}", e.epoch, e.start_offset)).collect();
+    encode_epoch_lines(epochs.entries().iter().map(|e| (e.epoch, e.start_offset)))
+}
+
+/// Epochs and their first offsets, as they come.
+pub(crate) fn encode_epoch_lines(entries: impl Iterator<Item = (i32, i64)>) -> Vec<u8> {
+    let lines: Vec<_> = entries.map(|(epoch, start_offset)| format!("{epoch} {start_offset}")).collect();
     encode_lines(&lines)
 }
 
 pub(crate) fn decode_epochs(bytes: &[u8]) -> Result<Epochs, String> {
+    decode_epoch_lines(bytes).map(Epochs::from_entries)
+}
+
+/// The lines in the file's order, whether or not they rise.
+pub(crate) fn decode_epoch_lines(bytes: &[u8]) -> Result<Vec<Epoch>, String> {
     let entry = |line: &str| {
         let mut fields = line.split_whitespace();
         let epoch = fields.next()?.parse().ok()?;
         let start_offset = fields.next()?.parse().ok()?;
         fields.next().is_none().then_some(Epoch { epoch, start_offset })
     };
-    let entries: Result<Vec<Epoch>, String> =
-        decode_lines(bytes)?.into_iter().map(|line| entry(line).ok_or_else(|| format!("bad line {line:?}"))).collect();
-    Ok(Epochs::from_entries(entries?))
+    decode_lines(bytes)?.into_iter().map(|line| entry(line).ok_or_else(|| format!("bad line {line:?}"))).collect()
 }
 
 pub(crate) fn encode_partition_metadata(topic_id: Uuid) -> Vec<u8> {
@@ -202,10 +224,7 @@ mod tests {
 
     #[test]
     fn offset_checkpoints_have_kafkas_text() {
-        let mut lines = OffsetLines::default();
-        lines.push("orders", 0, 17);
-        lines.push("a.b", 3, 0);
-        let bytes = lines.finish();
+        let bytes = encode_offsets([("orders", 0, 17), ("a.b", 3, 0)]);
         assert_eq!(bytes, b"0\n2\norders 0 17\na.b 3 0\n");
         let back = decode_offsets(&bytes).unwrap();
         assert_eq!(back[&("orders".to_owned(), 0)], 17);

@@ -9,6 +9,7 @@
 //! - `producers`, `epochs`, `checkpoint`, `closed`: pure. Sequence windows and transactions; leader epochs; the small
 //!   files; what a clean start reads instead of all of them.
 //! - `recovery`: an untrusted directory becomes a log; the only place that repairs. `walk`: batches by `pread`.
+//! - [`inspect`]: files read for people and tools, ours and Kafka's; changes nothing, and opens nothing.
 //! - `disk`: the only door to the file system, with the fail-stop latch, the fault hook and the budgets.
 //!
 //! Retention (`retention`: pure, segments and policy in, segments to drop out) and compaction (`compaction`: a pure plan
@@ -32,6 +33,7 @@
 
 mod checkpoint;
 mod closed;
+mod compaction;
 mod config;
 mod dir;
 #[expect(clippy::disallowed_methods, reason = "this module is the one door to the file system")]
@@ -39,14 +41,21 @@ mod disk;
 mod epochs;
 mod error;
 mod index;
+pub mod inspect;
 mod log;
 mod producers;
 mod recovery;
+mod retention;
 mod segment;
+mod trash;
 mod walk;
 
+pub use compaction::{CompactError, Compacted, CompactionHooks, Dirty, Pace};
 pub use config::{FaultHook, LogConfig, LogDirOptions, TimestampType};
-pub use dir::{Detached, LogDir, RecoveryProgress};
+pub use dir::{LogDir, RecoveryProgress};
 pub use disk::Operation;
 pub use error::{AppendError, DeleteRecordsError, OpenError, ReadError, StorageError};
-pub use log::{AbortedTxn, Append, Appended, Log, Origin, ProducerState, Slice, TimestampOffset};
+pub use log::{
+    AbortedTxn, Append, Appended, Dropped, Log, Origin, Outlook, ProducerState, Retained, Slice, TimestampOffset,
+};
+pub use retention::{Hold, Reason};

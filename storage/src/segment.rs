@@ -9,13 +9,17 @@ use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwapOption;
 use bytes::Bytes;
-use jackdaw_protocol::records::Header;
+use jackdaw_protocol::records::{HEADER_LEN, Header};
 use parking_lot::Mutex;
 
 use crate::disk::{DataFile, Disk, Map, Slot};
 use crate::error::StorageError;
 use crate::index::{OffsetIndex, Place, TimeIndex, decode_txns, encode_txns, floor_by_offset_in, floor_by_position_in};
 use crate::log::AbortedTxn;
+use crate::recovery::scan_headers;
+use crate::trash::{SEGMENT_FILES, What, deleted_path};
+
+mod indexes;
 
 /// The map of a segment, and of its offset index once it is sealed.
 pub(crate) struct Mapped {
@@ -68,11 +72,23 @@ pub(crate) struct Segment {
     /// Loaded when asked for, where the segment was sealed before.
     txns: Mutex<Option<Vec<AbortedTxn>>>,
     sealed: AtomicBool,
+    /// The index files were written, or looked at, since the start.
+    indexes_checked: AtomicBool,
+    age: Mutex<Age>,
     /// Its files were replaced or removed: nothing may be opened by their names any more.
     gone: AtomicBool,
     /// Number, from 1, of the [`WARM_WINDOW`] that was last found in memory: a reader that goes through the segment
     /// probes it once, not at every fetch.
     warm_window: AtomicU64,
+}
+
+/// When the youngest record of a segment was written, looked up once.
+#[derive(Default)]
+struct Age {
+    /// In ms, for a segment of this size.
+    newest: Option<(u32, i64)>,
+    /// It was told that it lies in the future.
+    told: bool,
 }
 
 /// `00000000000000000042.log`, and its siblings.
@@ -112,6 +128,8 @@ impl Segment {
             times: Mutex::new(Some(times)),
             txns: Mutex::new(Some(txns)),
             sealed: AtomicBool::new(false),
+            indexes_checked: AtomicBool::new(false),
+            age: Mutex::default(),
             gone: AtomicBool::new(false),
             warm_window: AtomicU64::new(0),
         }
@@ -222,45 +240,6 @@ impl Segment {
         let index = if !sealed { MappedIndex::InMemory } else { self.map_index()? };
         let mapped = Mapped { data: map.to_bytes(), map, index };
         Ok(self.disk.maps.admit(self.mapped.get_or_init(Slot::empty), Arc::new(mapped)))
-    }
-
-    fn map_index(&self) -> Result<MappedIndex, StorageError> {
-        let path = self.path("index");
-        let file = match self.disk.open_read(&path) {
-            Ok(file) => file,
-            Err(error) if error.io_kind() == Some(std::io::ErrorKind::NotFound) => return Ok(MappedIndex::Empty),
-            Err(error) => return Err(error),
-        };
-        let len = file.len()? as usize;
-        if len == 0 {
-            return Ok(MappedIndex::Empty);
-        }
-        let map = Map::new(&file, len).map_err(|e| StorageError::io("map", &path, e))?;
-        Ok(MappedIndex::File(map))
-    }
-
-    /// The map, and the last indexed place for which `floor` of the index says so.
-    fn lookup(
-        &self,
-        in_memory: impl Fn(&OffsetIndex) -> Place,
-        in_file: impl Fn(&[u8]) -> Place,
-    ) -> Result<(Arc<Mapped>, u32), StorageError> {
-        loop {
-            let memory = self.index.load();
-            let mapped = self.map()?;
-            let size = self.end().size;
-            let position = match (&*memory, &mapped.index) {
-                (Some(index), _) => in_memory(index).position,
-                (None, MappedIndex::File(map)) => in_file(map.as_ref()).position,
-                (None, MappedIndex::Empty) => 0,
-                (None, MappedIndex::InMemory) => {
-                    clear(&self.mapped); // sealed since it was mapped
-                    continue;
-                }
-            };
-            // An entry beyond the end would be a damaged index: walking from the start is slow, and right.
-            return Ok((mapped, if position < size { position } else { 0 }));
-        }
     }
 
     /// Whole batches from the one that holds `offset` (or the first after it) on: at most `max_bytes`, all below
@@ -379,17 +358,6 @@ impl Segment {
         false
     }
 
-    /// Position and header facts by offset index, for walks with `pread`: where to start for `offset`.
-    pub(crate) fn walk_start(&self, offset: i64) -> Result<u32, StorageError> {
-        let target = (offset - self.base).max(0) as u32;
-        if let Some(index) = &*self.index.load() {
-            return Ok(index.floor_by_offset(target).position);
-        }
-        let bytes = self.disk.read_file(&self.path("index"))?.unwrap_or_default();
-        let position = floor_by_offset_in(&bytes, target).position;
-        Ok(if position < self.end().size { position } else { 0 })
-    }
-
     /// Notes one appended batch in the indexes; the caller decides whether it is time for an entry.
     pub(crate) fn note(&self, times: &mut TimeIndex, place: Place, max_timestamp: i64, add_entry: bool) {
         times.observe(max_timestamp, place.relative_offset);
@@ -399,18 +367,6 @@ impl Segment {
             }
             times.mark();
         }
-    }
-
-    /// Runs `f` on the time index, loaded from its file if need be.
-    pub(crate) fn with_times<T>(&self, f: impl FnOnce(&mut TimeIndex) -> T) -> Result<T, StorageError> {
-        let mut times = self.times.lock();
-        if let Some(times) = &mut *times {
-            return Ok(f(times));
-        }
-        let bytes = self.disk.read_file(&self.path("timeindex"))?.unwrap_or_default();
-        let mut loaded = TimeIndex::decode(&bytes).unwrap_or_default();
-        // Not kept: lookups by time are rare, and the entries of all sealed segments would add up.
-        Ok(f(&mut loaded))
     }
 
     pub(crate) fn index_bytes(&self) -> usize {
@@ -462,10 +418,14 @@ impl Segment {
     /// No more appends: indexes go to their files and leave memory.
     pub(crate) fn seal(&self) -> Result<(), StorageError> {
         self.write_indexes()?;
+        self.indexes_checked.store(true, Ordering::Release);
         self.sealed.store(true, Ordering::Release);
         clear(&self.mapped); // the next one is as long as the file, and has the index
         self.index.store(None);
-        *self.times.lock() = None;
+        let largest = self.times.lock().take().and_then(|times| times.largest());
+        if let Some(largest) = largest {
+            self.age.lock().newest = Some((self.end().size, largest.timestamp));
+        }
         Ok(())
     }
 
@@ -476,13 +436,63 @@ impl Segment {
         self.disk.sync_path(&self.path("txnindex"))
     }
 
-    /// Removes all its files.
-    pub(crate) fn remove(&self) -> Result<(), StorageError> {
+    /// Removes all its files: they get names that no start reads, and go after `delay_ms` with [`crate::LogDir::purge`].
+    pub(crate) fn remove(&self, delay_ms: i64) -> Result<(), StorageError> {
         self.retire();
-        for suffix in ["log", "index", "timeindex", "txnindex", "snapshot"] {
-            self.disk.remove_file(&self.path(suffix))?;
+        // The data first: without it, the others are nothing to a start.
+        for suffix in SEGMENT_FILES {
+            self.disk.set_deleted(&self.path(suffix), &deleted_path(&self.dir, self.base, suffix))?;
         }
+        self.disk.trash.add(What::Segment { dir: Arc::clone(&self.dir), base: self.base }, delay_ms);
         Ok(())
+    }
+
+    /// When its youngest record was written, in ms: by its timestamp, or where none has one, by the time of the last
+    /// write to the file. The disk is asked once, if at all.
+    pub(crate) fn newest_ms(&self) -> Result<i64, StorageError> {
+        if let Some(times) = &*self.times.lock()
+            && let Some(largest) = times.largest()
+        {
+            return Ok(largest.timestamp);
+        }
+        let size = self.end().size;
+        if let Some((of_size, newest)) = self.age.lock().newest
+            && of_size == size
+        {
+            return Ok(newest);
+        }
+        let newest = match self.stored_largest()? {
+            Some(timestamp) => timestamp,
+            None => self.disk.modified_ms(&self.path("log"))?,
+        };
+        self.age.lock().newest = Some((size, newest));
+        Ok(newest)
+    }
+
+    /// The last entry of a sealed segment's time index; `None` where no record has a timestamp.
+    fn stored_largest(&self) -> Result<Option<i64>, StorageError> {
+        if !self.sealed.load(Ordering::Acquire) {
+            return Ok(None); // its index is in memory, and empty
+        }
+        let mut head = [0; HEADER_LEN];
+        self.open_read()?.read_at(&mut head, 0)?;
+        let first = Header::parse(&head).map_or(-1, |header| header.max_timestamp());
+        let stored = match self.disk.open_read(&self.path("timeindex")) {
+            Ok(file) => TimeIndex::last_in(&file)?,
+            Err(error) if error.io_kind() == Some(std::io::ErrorKind::NotFound) => None,
+            Err(error) => return Err(error),
+        };
+        if stored.is_some_and(|stored| stored >= first) || (stored.is_none() && first < 0) {
+            return Ok(stored);
+        }
+        // The index cannot be this file's: records must not go by what it says.
+        let scan = scan_headers(self, &self.open_read()?, self.end().size, u64::MAX)?;
+        Ok(scan.times.largest().map(|largest| largest.timestamp))
+    }
+
+    /// Whether nobody has been told yet that it holds timestamps of the future.
+    pub(crate) fn tell_future_once(&self) -> bool {
+        !std::mem::replace(&mut self.age.lock().told, true)
     }
 }
 

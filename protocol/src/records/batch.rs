@@ -35,10 +35,13 @@ pub(super) const MAGIC: i8 = 2;
 pub(super) const MAGIC_AT: usize = 16;
 pub(super) const CRC_AT: usize = 17;
 pub(super) const ATTRIBUTES_AT: usize = 21;
-const MAX_TIMESTAMP_AT: usize = 35;
-const PRODUCER_ID_AT: usize = 43;
-const PRODUCER_EPOCH_AT: usize = 51;
-const BASE_SEQUENCE_AT: usize = 53;
+pub(super) const LAST_OFFSET_DELTA_AT: usize = 23;
+pub(super) const BASE_TIMESTAMP_AT: usize = 27;
+pub(super) const MAX_TIMESTAMP_AT: usize = 35;
+pub(super) const PRODUCER_ID_AT: usize = 43;
+pub(super) const PRODUCER_EPOCH_AT: usize = 51;
+pub(super) const BASE_SEQUENCE_AT: usize = 53;
+pub(super) const RECORD_COUNT_AT: usize = 57;
 /// The smallest length field: a header without records.
 const MIN_BATCH_LENGTH: i32 = (HEADER_LEN - LENGTH_END) as i32;
 
@@ -46,7 +49,7 @@ pub(super) const CODEC_MASK: i16 = 0b111;
 pub(super) const LOG_APPEND_TIME: i16 = 1 << 3;
 pub(super) const TRANSACTIONAL: i16 = 1 << 4;
 pub(super) const CONTROL: i16 = 1 << 5;
-const DELETE_HORIZON: i16 = 1 << 6;
+pub(super) const DELETE_HORIZON: i16 = 1 << 6;
 
 /// Why bytes are not a valid batch.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -177,7 +180,7 @@ impl<'a> Header<'a> {
     #[inline]
     #[must_use]
     pub fn last_offset_delta(&self) -> i32 {
-        i32::from_be_bytes(self.field(23))
+        i32::from_be_bytes(self.field(LAST_OFFSET_DELTA_AT))
     }
 
     /// Offset of the last record.
@@ -191,7 +194,7 @@ impl<'a> Header<'a> {
     #[inline]
     #[must_use]
     pub fn base_timestamp(&self) -> i64 {
-        i64::from_be_bytes(self.field(27))
+        i64::from_be_bytes(self.field(BASE_TIMESTAMP_AT))
     }
 
     /// Largest timestamp of the batch; the time of append if [`Header::is_log_append_time`].
@@ -226,7 +229,7 @@ impl<'a> Header<'a> {
     #[inline]
     #[must_use]
     pub fn record_count(&self) -> i32 {
-        i32::from_be_bytes(self.field(57))
+        i32::from_be_bytes(self.field(RECORD_COUNT_AT))
     }
 
     /// How the records are compressed.

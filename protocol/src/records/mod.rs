@@ -9,6 +9,8 @@ mod compression;
 mod control;
 mod decode;
 mod record;
+mod remains;
+mod spans;
 mod varint;
 
 pub use batch::{
@@ -20,6 +22,8 @@ pub use compression::{Codec, CompressionError};
 pub use control::{ControlError, ControlRecord, ControlType, EndTransactionMarker};
 pub use decode::{DecodeError, Decoded, DecodedIter, records};
 pub use record::{Record, RecordError, RecordHeader, RecordHeaders, RecordIter};
+pub use remains::{Remains, filler};
+pub use spans::{RecordSpan, RecordSpans, write_with_timestamp};
 
 #[cfg(test)]
 mod tests;

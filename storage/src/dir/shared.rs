@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 use parking_lot::Mutex;
 use uuid::Uuid;
 
+use super::cleaned::Cleaned;
 use crate::checkpoint::{
     HIGH_WATERMARK, LOG_START, OffsetLines, PARTITION_METADATA, RECOVERY_POINT, encode_partition_metadata,
 };
@@ -18,6 +19,7 @@ use crate::error::StorageError;
 use crate::log::{Log, LogParts, Writer};
 use crate::producers::Producers;
 use crate::segment::{End, Segment};
+use crate::trash::What;
 /// Longest name of a file on Linux.
 const NAME_MAX: usize = 255;
 
@@ -30,6 +32,7 @@ pub(crate) struct Shared {
     pub(super) logs: Mutex<Logs>,
     /// Held while the checkpoint files are written. Names that they mention and that no log bears any more.
     pub(super) checkpointing: Mutex<HashSet<(Arc<str>, i32)>>,
+    pub(super) cleaned: Cleaned,
 }
 
 impl Shared {
@@ -86,8 +89,9 @@ impl Shared {
         Ok(log)
     }
 
-    pub(super) fn detach(&self, deleted: &[Arc<Log>]) -> Result<Vec<PathBuf>, StorageError> {
-        let mut aside = Vec::with_capacity(deleted.len());
+    pub(super) fn detach(&self, deleted: &[Arc<Log>]) -> Result<(), StorageError> {
+        deleted.iter().for_each(|log| log.stop_cleaning());
+        let mut renamed = false;
         {
             let mut checkpointing = self.checkpointing.lock();
             let mut logs = self.logs.lock();
@@ -101,16 +105,18 @@ impl Shared {
                 self.disk.rename(log.path(), &path)?;
                 logs.remove(&key);
                 forget(&mut checkpointing, log);
-                aside.push(path);
+                self.disk.trash.add(What::Directory(path), log.config().file_delete_delay_ms);
+                renamed = true;
             }
         }
-        if !aside.is_empty() {
+        if renamed {
             self.disk.sync_dir(self.disk.root())?;
         }
-        Ok(aside)
+        self.forget_cleaned(deleted)
     }
 
     pub(super) fn set_aside(&self, log: &Arc<Log>) -> Result<PathBuf, StorageError> {
+        log.stop_cleaning();
         log.mark_deleted();
         let mut checkpointing = self.checkpointing.lock();
         let mut logs = self.logs.lock();
@@ -120,6 +126,7 @@ impl Shared {
         forget(&mut checkpointing, log);
         drop((logs, checkpointing));
         self.disk.sync_dir(self.disk.root())?;
+        self.forget_cleaned(std::slice::from_ref(log))?;
         Ok(aside)
     }
 

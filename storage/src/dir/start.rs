@@ -20,6 +20,7 @@ use crate::config::{LogConfig, LogDirOptions};
 use crate::disk::Disk;
 use crate::error::OpenError;
 use crate::recovery::{LoadRequest, load};
+use crate::trash::What;
 
 /// Told after each partition that was loaded.
 #[derive(Debug, Clone)]
@@ -80,7 +81,8 @@ fn stored_logs(disk: &Disk) -> Result<Vec<(String, i32)>, OpenError> {
     let mut found = Vec::new();
     for name in disk.directories()? {
         if name.ends_with("-delete") {
-            disk.remove_dir_all(&disk.root().join(&name))?;
+            // At the first purge, so that the start does not wait for it.
+            disk.trash.add(What::Directory(disk.root().join(&name)), 0);
         } else if let Some((topic, partition)) = partition_of(&name) {
             found.push((topic.to_owned(), partition));
         }

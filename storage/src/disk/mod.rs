@@ -19,6 +19,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::config::FaultHook;
 use crate::error::StorageError;
+use crate::trash::Trash;
 
 pub(crate) use budget::{Budget, Slot};
 pub(crate) use file::DataFile;
@@ -100,6 +101,8 @@ pub(crate) struct Disk {
     pub(crate) files: Budget<DataFile>,
     /// Some log has another recovery point, high watermark or start than the checkpoint files say.
     pub(crate) checkpoint_due: AtomicBool,
+    /// What was deleted and waits for its time.
+    pub(crate) trash: Trash,
 }
 
 impl Disk {
@@ -123,6 +126,7 @@ impl Disk {
             resident: Resident::new(RESIDENT_MAX),
             files: Budget::new(descriptor_budget),
             checkpoint_due: AtomicBool::new(true),
+            trash: Trash::default(),
         })
     }
 
@@ -242,6 +246,22 @@ impl Disk {
 
     pub(crate) fn rename(&self, from: &Path, to: &Path) -> Result<(), StorageError> {
         self.change(Operation::Rename, from, || fs::rename(from, to))
+    }
+
+    /// Renames a file to the name under which it waits for its removal; one that is not there is fine.
+    pub(crate) fn set_deleted(&self, from: &Path, to: &Path) -> Result<(), StorageError> {
+        self.change(Operation::Remove, from, || match fs::rename(from, to) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            other => other,
+        })
+    }
+
+    /// When a file was last written to, in ms since 1970.
+    pub(crate) fn modified_ms(&self, path: &Path) -> Result<i64, StorageError> {
+        let modified = fs::metadata(path).and_then(|meta| meta.modified());
+        let modified = modified.map_err(|e| StorageError::io("measure", path, e))?;
+        let since = modified.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        Ok(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
     }
 
     /// Removes a file; one that is not there is fine.

@@ -2,6 +2,9 @@
 //! timestamp; u32 last offset of the earliest batch with that max timestamp, relative to the segment's base.
 //! Timestamps and offsets rise from entry to entry. A sealed segment's last entry holds its largest timestamp.
 
+use crate::disk::DataFile;
+use crate::error::StorageError;
+
 const ENTRY_LEN: usize = 12;
 
 /// One entry.
@@ -40,10 +43,10 @@ impl TimeIndex {
         }
     }
 
-    /// The last entry whose timestamp lies below `timestamp`: no record before it is as young. 0 if there is none.
-    pub(crate) fn floor(&self, timestamp: i64) -> u32 {
+    /// The last entry whose timestamp lies below `timestamp`: no record before its offset is as young.
+    pub(crate) fn floor_entry(&self, timestamp: i64) -> Option<TimeEntry> {
         let after = self.entries.partition_point(|e| e.timestamp < timestamp);
-        after.checked_sub(1).map_or(0, |i| self.entries[i].relative_offset)
+        Some(self.entries[after.checked_sub(1)?])
     }
 
     /// The file's bytes.
@@ -54,6 +57,15 @@ impl TimeIndex {
             bytes.extend_from_slice(&entry.relative_offset.to_be_bytes());
         }
         bytes
+    }
+
+    /// The timestamp of the last entry of a file, which is a sealed segment's largest; `None` where there is no entry.
+    pub(crate) fn last_in(file: &DataFile) -> Result<Option<i64>, StorageError> {
+        let len = file.len()?;
+        let Some(position) = (len - len % ENTRY_LEN as u64).checked_sub(ENTRY_LEN as u64) else { return Ok(None) };
+        let mut timestamp = [0; 8];
+        let read = file.read_at(&mut timestamp, position)?;
+        Ok((read == timestamp.len()).then(|| i64::from_be_bytes(timestamp)).filter(|&timestamp| timestamp >= 0))
     }
 
     /// Reads a file; `None` where it is not one: not of whole entries, or not rising.
@@ -98,7 +110,8 @@ mod tests {
         let bytes = index.encode();
         assert_eq!(bytes, [0, 0, 0, 0, 0, 0, 0, 50, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 60, 0, 0, 0, 3]);
         let back = TimeIndex::decode(&bytes).unwrap();
-        assert_eq!((back.floor(50), back.floor(51), back.floor(61)), (0, 1, 3));
+        let floor = |timestamp| back.floor_entry(timestamp).map(|entry| entry.relative_offset);
+        assert_eq!((floor(50), floor(51), floor(61)), (None, Some(1), Some(3)));
         assert!(TimeIndex::decode(&bytes[..23]).is_none());
         assert!(TimeIndex::decode(&[bytes.clone(), bytes].concat()).is_none());
     }

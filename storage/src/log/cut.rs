@@ -33,16 +33,11 @@ impl Log {
         if writer.epochs.truncate_start(wanted) {
             writer.epochs_dirty = true;
         }
-        let segments = self.segments.load_full();
-        let keep_from = segments.partition_point(|s| s.end().offset <= wanted).min(segments.len() - 1);
-        if keep_from > 0 {
-            let (dropped, kept) = segments.split_at(keep_from);
-            self.segments.store(Arc::new(kept.to_vec()));
-            writer.sealed.retain(|sealed| kept.iter().any(|s| Arc::ptr_eq(s, &sealed.segment)));
-            writer.names_dirty = true;
-            for segment in dropped {
-                segment.remove()?;
-            }
+        let keep_from = self.segments.load().partition_point(|s| s.end().offset <= wanted);
+        let gone = self.drop_front(&mut writer, keep_from);
+        let delay_ms = self.config.load().file_delete_delay_ms;
+        for segment in gone {
+            segment.remove(delay_ms)?;
         }
         Ok(wanted)
     }
@@ -50,6 +45,7 @@ impl Log {
     /// Drops all records at and above `offset`. Readers that have slices of them keep them; the file they are mapped
     /// from is replaced, not cut.
     pub fn truncate_to(&self, offset: i64) -> Result<(), StorageError> {
+        let _not_cleaning = self.pause_cleaning();
         let _flushing = self.flush_lock.lock();
         let mut writer = self.writer.lock();
         self.check_writable()?;
@@ -67,6 +63,7 @@ impl Log {
         self.checkpoint_is_due();
         if let Some(shared) = self.shared.upgrade() {
             shared.lower_checkpoint(self, offset, start_over)?;
+            shared.lower_cleaned_offset(self, offset)?;
         }
         self.end.store(offset, Ordering::Release);
         let segments = if start_over { self.start_over(offset)? } else { self.keep_prefix(&writer, offset)? };
@@ -94,7 +91,7 @@ impl Log {
     /// Nothing is kept: one new segment at `offset`.
     fn start_over(&self, offset: i64) -> Result<Vec<Arc<Segment>>, StorageError> {
         for segment in self.segments.load().iter().rev() {
-            segment.remove()?;
+            segment.remove(self.config.load().file_delete_delay_ms)?;
         }
         remove_snapshots_above(&self.disk, &self.path, -1)?;
         let active = Segment::active(
@@ -114,7 +111,7 @@ impl Log {
         let mut segments = Vec::clone(&self.segments.load());
         let keep = segments.partition_point(|s| s.base() < offset).max(1);
         for segment in segments.drain(keep..).rev() {
-            segment.remove()?;
+            segment.remove(self.config.load().file_delete_delay_ms)?;
         }
         let Some(old) = segments.pop() else { return Err(self.deleted_error()) };
         let source = old.open_read()?;

@@ -6,14 +6,16 @@
 
 mod append;
 mod close;
+mod compact;
 mod cut;
 mod flush;
 mod lookup;
 mod read;
+mod retain;
 mod types;
 
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
 use arc_swap::ArcSwap;
@@ -31,6 +33,7 @@ use crate::segment::{End, Segment};
 pub(crate) use append::transaction_marker;
 pub(crate) use flush::FlushJob;
 pub(crate) use lookup::as_storage;
+pub use retain::{Dropped, Outlook, Retained};
 pub use types::{AbortedTxn, Append, Appended, Origin, ProducerState, Slice, TimestampOffset};
 
 /// The log of one partition. All methods may be called from any thread.
@@ -59,6 +62,10 @@ pub struct Log {
     /// Not below what the file of recovery points says of this log; -1 if it says nothing.
     pub(crate) checkpointed: AtomicI64,
     deleted: AtomicBool,
+    /// Held by a compaction from its beginning to its end, and by whoever must not meet one.
+    cleaning: Mutex<()>,
+    /// How many wait for the compaction to give up.
+    cleaning_unwanted: AtomicUsize,
     damage: Option<Damage>,
 }
 
@@ -168,6 +175,8 @@ impl Log {
             flush_lock: Mutex::new(()),
             checkpointed: AtomicI64::new(-1),
             deleted: AtomicBool::new(false),
+            cleaning: Mutex::new(()),
+            cleaning_unwanted: AtomicUsize::new(0),
             damage: parts.damage,
         }
     }

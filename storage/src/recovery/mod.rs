@@ -7,6 +7,7 @@
 //! are missing, short or doubtful.
 
 mod closed;
+mod indexes;
 mod listing;
 mod scan;
 mod segments;
@@ -28,6 +29,7 @@ use crate::producers::Producers;
 use crate::segment::{End, Segment};
 
 pub(crate) use closed::{Shares, from_closed};
+pub(crate) use indexes::{check_indexes, fits, leads_to_batch, rebuild_indexes};
 use listing::{Listing, list, read_epochs, read_topic_id};
 use scan::Replay;
 pub(crate) use scan::scan_headers;
@@ -118,7 +120,7 @@ impl Loader<'_> {
                 for base in &bases[i + 1..] {
                     if self.damage.is_none() {
                         self.cut_bytes += listing.logs[base];
-                        self.segment_at(*base, End { offset: *base, size: 0 }).remove()?;
+                        self.segment_at(*base, End { offset: *base, size: 0 }).remove(0)?;
                     }
                 }
                 break;
@@ -152,7 +154,7 @@ impl Loader<'_> {
         if start > last_end(&self.segments) && self.damage.is_none() {
             // Everything up to the start was deleted, and what would show it is lost.
             for segment in std::mem::take(&mut self.segments) {
-                segment.remove()?;
+                segment.remove(0)?;
             }
             self.replay.producers = Producers::default();
             remove_snapshots_above(self.request.disk, &self.request.path, -1)?;

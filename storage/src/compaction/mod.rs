@@ -1,0 +1,109 @@
+//! Compaction: of each key, the last record stays. Offsets never change; what was dropped leaves gaps.
+//!
+//! `plan`: pure; what is dirty, what may not be cleaned yet, which segments are rewritten together. `map`: the last
+//! offset of each key of the dirty part, in bounded memory. `transactions`: which batches were aborted, and which
+//! markers nobody needs any more. `filter`: one batch in, what stays of it out. `rewrite`: segments in, one segment out.
+//! The log's side (which thread, which lock, the swap) is in `log/compact.rs` and `log/replace.rs`.
+
+pub(crate) mod plan;
+
+use crate::error::StorageError;
+
+/// What a compaction would find in a log: see [`crate::Log::compaction_candidate`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Dirty {
+    /// Below it, each key has been deduplicated against all that came before.
+    pub first_dirty_offset: i64,
+    /// Where cleaning has to stop: the active segment, the last stable offset, records younger than
+    /// `min.compaction.lag.ms`. Where a segment begins.
+    pub first_uncleanable_offset: i64,
+    /// Bytes below the dirty part.
+    pub clean_bytes: u64,
+    /// Bytes of the dirty part that may be cleaned.
+    pub cleanable_bytes: u64,
+    /// By how many ms the oldest dirty record has outlived `max.compaction.lag.ms`; 0 if none has.
+    pub overdue_ms: i64,
+    /// The checkpointed offset was outside of the log, and has been reset to its start.
+    pub was_reset: bool,
+}
+
+impl Dirty {
+    /// The share of cleanable bytes, 0 to 1, as `min.cleanable.dirty.ratio` measures it.
+    pub fn ratio(&self) -> f64 {
+        let total = self.clean_bytes + self.cleanable_bytes;
+        if total == 0 { 0.0 } else { self.cleanable_bytes as f64 / total as f64 }
+    }
+
+    /// Whether it is time to compact.
+    pub fn is_due(&self, min_cleanable_dirty_ratio: f64) -> bool {
+        self.cleanable_bytes > 0 && (self.overdue_ms > 0 || self.ratio() > min_cleanable_dirty_ratio)
+    }
+}
+
+/// What one round of compaction did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Compacted {
+    /// Below it, the log is clean now. Lower than what was asked for when the keys did not fit the map: another round
+    /// goes on from here.
+    pub clean_until: i64,
+    /// Bytes read to learn the keys of the dirty part.
+    pub map_bytes: u64,
+    /// Bytes of the segments that were rewritten.
+    pub bytes_in: u64,
+    /// Bytes they have now.
+    pub bytes_out: u64,
+    /// Records read while rewriting.
+    pub records_in: u64,
+    /// Records kept.
+    pub records_out: u64,
+    /// Distinct keys in the map.
+    pub keys: u64,
+    /// Segments before.
+    pub segments_in: usize,
+    /// Segments after.
+    pub segments_out: usize,
+}
+
+/// Why a round of compaction ended early. What it had swapped in by then stays; nothing is lost in any case.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum CompactError {
+    /// The log was deleted or cut meanwhile, or the broker stops.
+    #[error("compaction was interrupted")]
+    Interrupted,
+    /// Batches of one segment that would outgrow what a segment can hold.
+    #[error("segment {base} of {}-{partition} would grow beyond 2 GiB", topic)]
+    TooLarge {
+        /// Topic of the log.
+        topic: std::sync::Arc<str>,
+        /// Partition of the log.
+        partition: i32,
+        /// First offset of the segment.
+        base: i64,
+    },
+    /// The disk failed or is full, or a batch is damaged.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
+
+/// What to do after some bytes were read or written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pace {
+    /// Go on.
+    Go,
+    /// The rate is too high: ask again, with 0 bytes. Between the questions the compaction looks whether it is still
+    /// wanted.
+    Wait,
+    /// The broker stops: give up.
+    Stop,
+}
+
+/// Who is told of the progress of a compaction.
+pub trait CompactionHooks {
+    /// So many bytes were read or written. May sleep for a moment, to bound the rate.
+    fn throttle(&mut self, bytes: u64) -> Pace;
+
+    /// A record with this key stays, in the segment that will begin at `segment_base`.
+    fn key(&mut self, segment_base: i64, key: &[u8]) {
+        let _ = (segment_base, key);
+    }
+}
