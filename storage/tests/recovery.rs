@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use jackdaw_storage::{AppendError, LogConfig, LogDir, LogDirOptions, Operation, ReadError, StorageError};
+use jackdaw_storage::{AppendError, FileSystem, LogConfig, LogDir, LogDirOptions, Operation, ReadError, StorageError};
 use support::*;
 
 /// Ten batches, of which the first `flushed` are below the recovery point on the disk. Then a crash.
@@ -186,9 +186,9 @@ fn what_unfinished_operations_left_is_removed() {
 }
 
 /// The n-th operation of a kind fails, and everything after it.
-fn failing(operation: Operation, countdown: usize) -> jackdaw_storage::FaultHook {
+fn failing(operation: Operation, countdown: usize) -> Arc<dyn FileSystem> {
     let left = AtomicUsize::new(countdown);
-    Arc::new(move |asked, path: &Path| {
+    Arc::new(move |asked: Operation, path: &Path| {
         let is_data = path.extension().is_some_and(|e| e == "log");
         if asked == operation
             && is_data
@@ -236,7 +236,7 @@ fn a_directory_that_cannot_be_written_is_refused_with_what_to_do() {
     for (code, remedy) in [(28, "free some space"), (13, "change its owner"), (30, "mount it for writing")] {
         let temp = fast_temp();
         let mut options = LogDirOptions::new(1);
-        options.faults = Some(Arc::new(move |asked, _: &Path| match asked {
+        options.faults = Some(Arc::new(move |asked: Operation, _: &Path| match asked {
             Operation::Write => Err(std::io::Error::from_raw_os_error(code)),
             _ => Ok(()),
         }));
@@ -252,4 +252,24 @@ fn a_refused_preallocation_is_no_failure() {
     let log = create(&dir, &tiny());
     append(&log, &batch(&["a"])).unwrap();
     assert!(dir.is_online());
+}
+
+#[test]
+fn a_segment_that_lost_its_end_above_the_recovery_point_ends_the_log() {
+    let config = tiny();
+    let temp = fast_temp();
+    let all = crashed(temp.path(), &LogConfig { segment_bytes: 300, ..config.clone() }, 2);
+    let files = data_files(&partition_path(temp.path()));
+    assert!(files.len() >= 4, "the log has too few segments for this test");
+    // The power failed after the names of later segments had reached the disk, and before the last batch of this one had.
+    let size = sequenced(3, 0, 0, &["value-0", "x"]).size_in_bytes();
+    let bytes = std::fs::read(&files[2]).unwrap();
+    std::fs::write(&files[2], &bytes[..bytes.len() - size]).unwrap();
+    let dir = open(temp.path(), &config);
+    let log = only_log(&dir);
+    let end = log.log_end_offset();
+    assert!(end < 20 && end > 4, "it ends at {end}");
+    assert_eq!(read_all(&log), all[..end as usize]);
+    append(&log, &sequenced(3, 0, end as i32, &["goes", "on"])).unwrap();
+    assert_eq!(read_all(&log).len(), end as usize + 2);
 }

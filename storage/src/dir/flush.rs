@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::disk::Disk;
 use crate::error::StorageError;
-use crate::log::{FlushJob, Log};
+use crate::log::{EpochFile, FlushJob, Log};
 
 /// From so many dirty logs on, syncing the file system is cheaper than syncing their files.
 pub(super) const SYNC_TOGETHER_MIN: usize = 16;
@@ -15,34 +15,32 @@ pub(super) fn flush_many(disk: &Arc<Disk>, logs: &[Arc<Log>]) -> Vec<(usize, Res
         return one_by_one((0..logs.len()).collect());
     }
     let mut results = Vec::with_capacity(logs.len());
-    let mut jobs: Vec<(usize, FlushJob<'_>)> = Vec::with_capacity(logs.len());
-    let mut has_epochs = false;
+    let mut jobs: Vec<(usize, FlushJob<'_>, EpochFile)> = Vec::with_capacity(logs.len());
     let mut busy = Vec::new(); // being flushed by somebody else, or listed twice
     for (i, log) in logs.iter().enumerate() {
         match log.try_flush_job() {
             None => busy.push(i),
             Some(Err(error)) => results.push((i, Err(error))),
             Some(Ok(job)) => match job.stage_epochs() {
-                Ok(staged) => {
-                    has_epochs |= staged;
-                    jobs.push((i, job));
-                }
-                Err(error) => results.push((i, Err(error))),
+                Ok(epochs) => jobs.push((i, job, epochs)),
+                Err(error) => results.push((i, Err(job.give_back(error)))),
             },
         }
     }
-    let synced = disk.sync_file_system().and_then(|()| {
-        if !has_epochs {
-            return Ok(());
-        }
-        // Their bytes are on the disk: now they may take their names.
-        jobs.iter().try_for_each(|(_, job)| job.commit_epochs())?;
-        disk.sync_file_system()
-    });
-    match synced {
-        Ok(()) => results.extend(jobs.into_iter().map(|(i, job)| (i, Ok(job.finish())))),
-        Err(error) => results.extend(jobs.into_iter().map(|(i, _)| (i, Err(error.clone())))),
+    match sync_jobs(disk, &jobs) {
+        Ok(()) => results.extend(jobs.into_iter().map(|(i, job, epochs)| (i, Ok(job.finish(epochs))))),
+        Err(error) => results.extend(jobs.into_iter().map(|(i, job, _)| (i, Err(job.give_back(error.clone()))))),
     }
     results.extend(one_by_one(busy));
     results
+}
+
+fn sync_jobs(disk: &Disk, jobs: &[(usize, FlushJob<'_>, EpochFile)]) -> Result<(), StorageError> {
+    disk.sync_file_system()?;
+    // The bytes of the epoch files are on the disk: now they may take their names.
+    let mut renamed = false;
+    for (_, job, epochs) in jobs {
+        renamed |= job.commit_epochs(*epochs)?;
+    }
+    if renamed { disk.sync_file_system() } else { Ok(()) }
 }

@@ -1,6 +1,6 @@
 //! What the logs of a directory share: its disk, the map of them all, and the checkpoint files.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -32,10 +32,16 @@ pub(crate) struct Shared {
     pub(super) logs: Mutex<Logs>,
     /// Held while the checkpoint files are written. Names that they mention and that no log bears any more.
     pub(super) checkpointing: Mutex<HashSet<(Arc<str>, i32)>>,
+    /// Logs with sealed segments that may lack the sketch of their keys.
+    pub(super) unsketched: Mutex<BTreeSet<(Arc<str>, i32)>>,
     pub(super) cleaned: Cleaned,
 }
 
 impl Shared {
+    pub(crate) fn queue_for_sketches(&self, log: &Log) {
+        self.unsketched.lock().insert((Arc::clone(log.topic_arc()), log.partition()));
+    }
+
     pub(super) fn create(
         self: &Arc<Shared>,
         topic: &str,
@@ -51,6 +57,7 @@ impl Shared {
         let key = (Arc::<str>::from(topic), partition);
         let path: Arc<Path> = Arc::from(self.disk.root().join(&name));
         self.disk.check_open()?;
+        self.disk.check_space()?;
         if self.checkpointing.lock().contains(&key) {
             // The recovery point of a deleted log of that name would make the new one look damaged.
             self.checkpoint()?;
@@ -60,13 +67,11 @@ impl Shared {
             return Err(StorageError::Exists { path });
         }
         self.disk.create_dir(&path)?;
-        self.disk.write_file(&path.join(PARTITION_METADATA), &encode_partition_metadata(topic_id))?;
-        let end = End { offset: 0, size: 0 };
-        let (disk, capacity) = (Arc::clone(&self.disk), config.segment_bytes);
-        let active = Segment::active(disk, Arc::clone(&path), 0, capacity, end, Default::default());
-        // Not kept open: most partitions are idle.
-        drop(self.disk.open_data(&active.path("log"), true)?);
-        let active = Arc::new(active);
+        let created = self.create_files(&path, topic_id, config.segment_bytes).inspect_err(|_| {
+            // Nothing half-made stays; if it cannot be removed, it is an empty partition of no topic at the next start.
+            let _ = self.disk.remove_dir_all(&path);
+        });
+        let active = Arc::new(created?);
         let mut writer = Writer::new(Producers::default(), Epochs::default(), Arc::clone(&active), 0);
         writer.fresh = true;
         writer.names_dirty = true;
@@ -87,6 +92,14 @@ impl Shared {
         }));
         logs.insert(key, Arc::clone(&log));
         Ok(log)
+    }
+
+    fn create_files(&self, path: &Arc<Path>, topic_id: Uuid, capacity: u32) -> Result<Segment, StorageError> {
+        self.disk.write_file(&path.join(PARTITION_METADATA), &encode_partition_metadata(topic_id))?;
+        let end = End { offset: 0, size: 0 };
+        let active = Segment::active(Arc::clone(&self.disk), Arc::clone(path), 0, capacity, end, Default::default());
+        active.adopt_file(self.disk.open_data(&active.path("log"), true)?);
+        Ok(active)
     }
 
     pub(super) fn detach(&self, deleted: &[Arc<Log>]) -> Result<(), StorageError> {

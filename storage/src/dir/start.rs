@@ -122,6 +122,7 @@ pub(super) fn in_parallel<T: Send>(
 
 /// What the checkpoint files say of every log.
 struct Checkpoints {
+    has_recovery_points: bool,
     recovery_points: Offsets,
     high_watermarks: Offsets,
     log_starts: Offsets,
@@ -130,10 +131,16 @@ struct Checkpoints {
 impl Checkpoints {
     fn read(disk: &Disk) -> Result<Checkpoints, OpenError> {
         Ok(Checkpoints {
+            has_recovery_points: disk.exists(&disk.root().join(RECOVERY_POINT)),
             recovery_points: read_offsets(disk, RECOVERY_POINT)?,
             high_watermarks: read_offsets(disk, HIGH_WATERMARK)?,
             log_starts: read_offsets(disk, LOG_START)?,
         })
+    }
+
+    /// `None` if the file is lost; a log that it lacks has never been synced.
+    fn recovery_point(&self, key: &(String, i32)) -> Option<i64> {
+        self.recovery_points.get(key).copied().or(self.has_recovery_points.then_some(0))
     }
 }
 
@@ -170,7 +177,7 @@ pub(super) fn load_all(
             topic,
             partition: key.1,
             config,
-            recovery_point: checkpoints.recovery_points.get(key).copied(),
+            recovery_point: checkpoints.recovery_point(key),
             log_start: checkpoints.log_starts.get(key).copied(),
             high_watermark: checkpoints.high_watermarks.get(key).copied().unwrap_or(0),
             clean,

@@ -11,7 +11,7 @@ use parking_lot::MutexGuard;
 
 use super::{Log, SealedFiles, Writer};
 use crate::checkpoint::{LEADER_EPOCHS, PARTITION_METADATA, encode_epochs};
-use crate::disk::DataFile;
+use crate::disk::{DataFile, unless_full};
 use crate::error::StorageError;
 use crate::segment::Segment;
 
@@ -96,6 +96,13 @@ impl Log {
 impl FlushJob<'_> {
     /// Syncs file by file.
     pub(crate) fn sync(self) -> Result<i64, StorageError> {
+        match self.sync_files() {
+            Ok(epochs) => Ok(self.finish(epochs)),
+            Err(error) => Err(self.give_back(error)),
+        }
+    }
+
+    fn sync_files(&self) -> Result<EpochFile, StorageError> {
         let disk = &self.log.disk;
         if self.sealed.len() > SYNC_TOGETHER_MIN {
             disk.sync_file_system()?;
@@ -109,7 +116,7 @@ impl FlushJob<'_> {
         if let Some(file) = &self.file {
             file.sync(disk)?;
         }
-        self.write_epochs()?;
+        let epochs = self.write_epochs()?;
         if self.fresh {
             disk.sync_path(&self.log.path.join(PARTITION_METADATA))?;
             disk.sync_dir(disk.root())?;
@@ -117,46 +124,71 @@ impl FlushJob<'_> {
         if self.sync_names {
             disk.sync_dir(&self.log.path)?;
         }
-        Ok(self.finish())
-    }
-
-    /// Writes and syncs what the directory alone is told of.
-    fn write_epochs(&self) -> Result<(), StorageError> {
-        match &self.epochs {
-            Some(bytes) => self.log.disk.replace_file(&epochs_path(&self.log.path), bytes),
-            None => Ok(()),
-        }
+        Ok(epochs)
     }
 
     /// For many logs at once: writes aside what [`FlushJob::commit_epochs`] puts in its place once the file system was
-    /// synced. Whether there is something.
-    pub(crate) fn stage_epochs(&self) -> Result<bool, StorageError> {
-        if let Some(bytes) = &self.epochs {
-            self.log.disk.write_file(&aside(&self.log.path), bytes)?;
-        }
-        Ok(self.epochs.is_some())
+    /// synced, which replaces all other syncs.
+    pub(crate) fn stage_epochs(&self) -> Result<EpochFile, StorageError> {
+        let Some(bytes) = &self.epochs else { return Ok(EpochFile::Current) };
+        let written = unless_full(self.log.disk.write_file(&aside(&self.log.path), bytes))?;
+        Ok(if written { EpochFile::Current } else { EpochFile::Behind })
     }
 
-    /// Puts what was written aside in its place; durable after the next sync of the file system.
-    pub(crate) fn commit_epochs(&self) -> Result<(), StorageError> {
-        match &self.epochs {
-            Some(_) => self.log.disk.rename(&aside(&self.log.path), &epochs_path(&self.log.path)),
-            None => Ok(()),
+    /// Puts what was written aside in its place; durable after the next sync of the file system. Whether there was any.
+    pub(crate) fn commit_epochs(&self, staged: EpochFile) -> Result<bool, StorageError> {
+        if self.epochs.is_none() || staged == EpochFile::Behind {
+            return Ok(false);
         }
+        self.log.disk.rename(&aside(&self.log.path), &epochs_path(&self.log.path))?;
+        Ok(true)
     }
 
-    /// Everything is on the disk: moves the recovery point, and lets the descriptor go if nothing came meanwhile.
-    pub(crate) fn finish(self) -> i64 {
+    fn write_epochs(&self) -> Result<EpochFile, StorageError> {
+        let Some(bytes) = &self.epochs else { return Ok(EpochFile::Current) };
+        let written = unless_full(self.log.disk.replace_file(&epochs_path(&self.log.path), bytes))?;
+        Ok(if written { EpochFile::Current } else { EpochFile::Behind })
+    }
+
+    /// Everything is on the disk: moves the recovery point, and lets the descriptor go if nothing came meanwhile. If
+    /// the disk was too full for the epochs, the records are on it all the same, and their epochs in them: then the
+    /// recovery point waits, so that a start would read them there.
+    pub(crate) fn finish(self, epochs: EpochFile) -> i64 {
         let log = self.log;
-        if log.flushed.swap(self.end, Ordering::SeqCst) != self.end {
-            log.checkpoint_is_due();
+        if epochs == EpochFile::Current {
+            if log.flushed.swap(self.end, Ordering::SeqCst) != self.end {
+                log.checkpoint_is_due();
+            }
         }
-        let writer = log.writer.lock();
-        if writer.end.offset == self.end {
+        let mut writer = log.writer.lock();
+        if epochs == EpochFile::Behind {
+            writer.epochs_dirty = true;
+        } else if writer.end.offset == self.end {
             self.active.pin_file(false);
         }
         self.end
     }
+
+    /// What was to be synced waits for the next flush. After a failed sync there is none.
+    pub(crate) fn give_back(mut self, error: StorageError) -> StorageError {
+        let mut writer = self.log.writer.lock();
+        std::mem::swap(&mut self.sealed, &mut writer.sealed);
+        let sealed_since = std::mem::take(&mut self.sealed);
+        writer.sealed.extend(sealed_since);
+        writer.epochs_dirty |= self.epochs.is_some();
+        writer.names_dirty |= self.sync_names;
+        writer.fresh |= self.fresh;
+        error
+    }
+}
+
+/// What a flush came to with the file of leader epochs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum EpochFile {
+    /// It holds all epochs.
+    Current,
+    /// The disk was too full to write it.
+    Behind,
 }
 
 fn epochs_path(dir: &Path) -> PathBuf {

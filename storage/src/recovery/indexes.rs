@@ -6,10 +6,10 @@
 
 use jackdaw_protocol::records::Header;
 
-use super::scan::scan;
-use crate::disk::Disk;
+use super::scan::{Scan, scan};
+use crate::disk::{Disk, unless_full};
 use crate::error::StorageError;
-use crate::index::{Place, TimeEntry, TimeIndex, entries_of};
+use crate::index::{OffsetIndex, Place, TimeEntry, TimeIndex, entries_of};
 use crate::log::as_storage;
 use crate::segment::Segment;
 use crate::walk::{WalkError, Walker, Want};
@@ -95,21 +95,27 @@ pub(crate) fn leads_to_batch(base: i64, entry: Place, found: &[u8], left: usize)
     })
 }
 
-/// Makes the index files anew from the data. What lies behind damage in the data is not in them.
-pub(crate) fn rebuild_indexes(disk: &Disk, segment: &Segment, why: &str) -> Result<(), StorageError> {
+/// Makes the index files anew from the data. What lies behind damage in the data is not in them. On a full disk they are
+/// given back, to be kept in memory.
+pub(crate) fn rebuild_indexes(
+    disk: &Disk,
+    segment: &Segment,
+    why: &str,
+) -> Result<Option<(OffsetIndex, TimeIndex)>, StorageError> {
     let file = segment.open_read()?;
-    let scan = scan(&file, segment.base(), segment.end().size, i64::MAX, INTERVAL, |_| {})?;
-    let (index, log) = (segment.path("index"), segment.path("log"));
+    let Scan { index, mut times, bad, .. } =
+        scan(&file, segment.base(), segment.end().size, i64::MAX, INTERVAL, |_| {})?;
     if segment.is_gone() {
-        return Ok(()); // the names are another segment's by now
+        return Ok(None); // the names are another segment's by now
     }
-    tracing::warn!(path = %index.display(), why, "indexes rebuilt");
-    if let Some((position, reason)) = scan.bad {
+    tracing::warn!(path = %segment.path("index").display(), why, "indexes rebuilt");
+    if let Some((position, reason)) = bad {
         let error = as_storage(segment, WalkError::Bad { position, reason });
-        tracing::error!(path = %log.display(), %error, "a segment is damaged");
+        tracing::error!(path = %file.path().display(), %error, "a segment is damaged");
     }
-    let mut times = scan.times;
     times.mark();
-    disk.write_file(&index, &scan.index.encode())?;
-    disk.write_file(&segment.path("timeindex"), &times.encode())
+    let written = disk
+        .write_file(&segment.path("index"), &index.encode())
+        .and_then(|()| disk.write_file(&segment.path("timeindex"), &times.encode()));
+    Ok(if unless_full(written)? { None } else { Some((index, times)) })
 }

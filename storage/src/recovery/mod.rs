@@ -22,6 +22,7 @@ use crate::checkpoint::{LEADER_EPOCHS, encode_epochs};
 use crate::config::LogConfig;
 use crate::dir::Shared;
 use crate::disk::Disk;
+use crate::disk::unless_full;
 use crate::epochs::Epochs;
 use crate::error::{OpenError, StorageError};
 use crate::log::{Damage, Log, LogParts, Writer};
@@ -44,6 +45,7 @@ pub(crate) struct LoadRequest<'a> {
     pub(crate) topic: Arc<str>,
     pub(crate) partition: i32,
     pub(crate) config: Arc<LogConfig>,
+    /// `None` if the file that should tell is lost; a log that it lacks has never been synced.
     pub(crate) recovery_point: Option<i64>,
     pub(crate) log_start: Option<i64>,
     pub(crate) high_watermark: i64,
@@ -115,7 +117,7 @@ impl Loader<'_> {
         self.replay.producers =
             load_producers(self.request.disk, &self.request.path, &self.segments, bases[first_doubtful])?;
         for i in first_doubtful..=last {
-            let goes_on = self.scan(bases[i], listing.logs[&bases[i]], i == last)?;
+            let goes_on = self.scan(bases[i], listing.logs[&bases[i]], bases.get(i + 1).copied())?;
             if !goes_on {
                 for base in &bases[i + 1..] {
                     if self.damage.is_none() {
@@ -168,7 +170,8 @@ impl Loader<'_> {
             if stored_epochs != Some(&epochs) {
                 // Rebuildable like the indexes, and synced with them before the recovery point moves.
                 let path = self.request.path.join(LEADER_EPOCHS);
-                self.request.disk.write_file(&path, &encode_epochs(&epochs))?;
+                // A full disk leaves no such file, which is right: they are in the batches.
+                unless_full(self.request.disk.write_file(&path, &encode_epochs(&epochs)))?;
             }
             remove_snapshots_above(self.request.disk, &self.request.path, end)?;
             remove_stray_snapshots(self.request.disk, &self.request.path, &self.segments)?;

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use super::Loader;
 use super::listing::{Kind, Listing, file_size};
 use super::scan::scan;
 use super::snapshots::load_producers;
+use super::Loader;
+use crate::disk::unless_full;
 use crate::error::OpenError;
 use crate::index::{OffsetIndex, TimeIndex};
 use crate::segment::{End, Segment};
@@ -27,7 +28,7 @@ impl Loader<'_> {
                 epochs.assign(step.header.leader_epoch(), step.header.base_offset());
             })?;
             self.replay.epochs = epochs;
-            if let Some((position, reason)) = scan.bad {
+            if let Some((position, reason)) = &scan.bad {
                 tracing::error!(path = %segment.path("log").display(), position, reason, "damaged segment");
             }
         }
@@ -84,7 +85,8 @@ impl Loader<'_> {
 
     /// Walks a segment from its start and rebuilds everything that follows from it. `false` if the log ends in it
     /// though there are more.
-    pub(super) fn scan(&mut self, base: i64, file_len: u64, is_last: bool) -> Result<bool, OpenError> {
+    pub(super) fn scan(&mut self, base: i64, file_len: u64, next_base: Option<i64>) -> Result<bool, OpenError> {
+        let is_last = next_base.is_none();
         let probe = self.segment_at(base, End { offset: base, size: 0 });
         let file = self.request.disk.open_data(&probe.path("log"), false)?;
         // What lies beyond 4 GiB cannot be ours: it is cut, or reported, like any other tail.
@@ -120,6 +122,15 @@ impl Loader<'_> {
                 self.quarantine(&probe, end.offset, u64::from(end.size), &reason);
                 false
             }
+            None if self.request.recovery_point.is_some() && next_base.is_some_and(|next| next > end.offset) => {
+                // Below the recovery point, compaction leaves such gaps. Above it, only a lost tail does: the directory
+                // had the next segment's name before the disk had this one's bytes.
+                tracing::warn!(
+                    path = %probe.path("log").display(), end_offset = end.offset, next_segment = next_base,
+                    "its end never reached the disk: what follows is cut"
+                );
+                false
+            }
             None => true,
         };
         let (disk, path) = (Arc::clone(self.request.disk), Arc::clone(&self.request.path));
@@ -127,7 +138,8 @@ impl Loader<'_> {
         let segment = Segment::active(disk, path, base, capacity, end, (scan.index, scan.times, txns));
         self.since_index = scan.since_index;
         if goes_on && !is_last {
-            segment.seal()?;
+            // Too little room for its index files: it keeps them in memory, and the next start makes them again.
+            unless_full(segment.seal())?;
             segment.close_file();
         }
         self.segments.push(Arc::new(segment));

@@ -67,9 +67,9 @@ impl Segment {
     /// An entry of the offset index led nowhere.
     fn rebuild_index(&self) -> Result<(), StorageError> {
         let why = "an entry of the offset index leads to no batch";
-        let _one_at_a_time = self.times.lock();
+        let mut times = self.times.lock();
         if self.index.load().is_none() {
-            rebuild_indexes(&self.disk, self, why)?;
+            self.replace_indexes(&mut times, why)?;
             clear(&self.mapped);
             return Ok(());
         }
@@ -81,15 +81,25 @@ impl Segment {
         Ok(())
     }
 
+    /// New index files; where the disk is full, the indexes stay in memory. Under the lock of the time index, so that
+    /// one thread does it.
+    fn replace_indexes(&self, times: &mut Option<TimeIndex>, why: &str) -> Result<(), StorageError> {
+        if let Some((index, new_times)) = rebuild_indexes(&self.disk, self, why)? {
+            self.index.store(Some(Arc::new(index)));
+            *times = Some(new_times);
+        }
+        Ok(())
+    }
+
     /// Checks the index files of a segment that was sealed before this start, once.
     fn ensure_indexes(&self) -> Result<(), StorageError> {
         if self.indexes_checked.load(Ordering::Acquire) || !self.sealed.load(Ordering::Acquire) {
             return Ok(());
         }
-        let _one_at_a_time = self.times.lock();
+        let mut times = self.times.lock();
         if !self.indexes_checked.load(Ordering::Acquire) {
             if let Some(why) = check_indexes(&self.disk, self)? {
-                rebuild_indexes(&self.disk, self, &why)?;
+                self.replace_indexes(&mut times, &why)?;
             }
             self.indexes_checked.store(true, Ordering::Release);
         }
@@ -109,8 +119,8 @@ impl Segment {
             Some(entry) if fits(self, entry)? => Ok(Some(entry.relative_offset)),
             Some(_) => {
                 if self.sealed.load(Ordering::Acquire) {
-                    let _one_at_a_time = self.times.lock();
-                    rebuild_indexes(&self.disk, self, "an entry of the time index names a batch of another time")?;
+                    let why = "an entry of the time index names a batch of another time";
+                    self.replace_indexes(&mut self.times.lock(), why)?;
                 }
                 Ok(Some(0)) // from the start, this time
             }
