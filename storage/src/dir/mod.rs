@@ -3,6 +3,7 @@
 mod cleaned;
 mod closed;
 mod flush;
+mod foreign;
 mod shared;
 mod start;
 
@@ -22,6 +23,7 @@ use crate::log::Log;
 
 use closed::{take_closed_index, write_closed_index};
 use flush::{SYNC_TOGETHER_MIN, flush_many};
+pub use foreign::UNFINISHED_IMPORT;
 pub(crate) use shared::Shared;
 pub use start::RecoveryProgress;
 use start::{load_all, read_meta};
@@ -48,6 +50,7 @@ impl LogDir {
     ) -> Result<LogDir, OpenError> {
         let disk = Disk::open(path, options.faults.clone(), options.map_budget, options.descriptor_budget)?;
         let lock = DirLock::acquire(path)?;
+        foreign::check(&disk, options.importing)?;
         let meta = read_meta(&disk, &options)?;
         let clean_marker = path.join(CLEAN_SHUTDOWN);
         let clean = disk.exists(&clean_marker);
