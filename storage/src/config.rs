@@ -114,6 +114,9 @@ pub struct LogDirOptions {
     pub descriptor_budget: usize,
     /// Stands in for the system's files: for tests of what happens when disks fail. `None` is the system itself.
     pub faults: Option<Arc<dyn FileSystem>>,
+    /// The caller brings partitions and metadata from elsewhere together, and left the mark that nobody else may open
+    /// the directory meanwhile: see [`crate::UNFINISHED_IMPORT`].
+    pub importing: bool,
 }
 
 impl LogDirOptions {
@@ -126,6 +129,7 @@ impl LogDirOptions {
             map_budget: 16 * 1024,
             descriptor_budget: 4096,
             faults: None,
+            importing: false,
         }
     }
 }
