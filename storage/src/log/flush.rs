@@ -13,7 +13,6 @@ use super::{Log, SealedFiles, Writer};
 use crate::checkpoint::{LEADER_EPOCHS, PARTITION_METADATA, encode_epochs};
 use crate::disk::{DataFile, unless_full};
 use crate::error::StorageError;
-use crate::producers::encode_snapshot;
 use crate::segment::{Segment, file_name};
 
 /// From so many sealed segments on, each of four or five files, syncing the file system is cheaper.
@@ -107,30 +106,11 @@ impl Log {
         })
     }
 
-    /// Writes what a clean start wants to find: indexes of the active segment and the producers. Returns the names of
-    /// the files that a flush does not sync; none if the log has not changed since it was opened.
-    pub(crate) fn write_for_close(&self) -> Result<Vec<PathBuf>, StorageError> {
-        if self.is_deleted() || self.damage.is_some() {
-            return Ok(Vec::new());
-        }
-        let mut writer = self.writer.lock();
-        let end = writer.end.offset;
-        if writer.closed_at == Some(end) {
-            return Ok(Vec::new());
-        }
-        writer.active.write_indexes()?;
-        let snapshot = self.path.join(file_name(end, "snapshot"));
-        self.disk.write_file(&snapshot, &encode_snapshot(&writer.producers))?;
-        writer.epochs_dirty = true;
-        writer.names_dirty = true;
-        writer.closed_at = Some(end);
-        Ok(vec![writer.active.path("index"), writer.active.path("timeindex"), writer.active.path("txnindex"), snapshot])
-    }
-
     /// After recovery, once the whole file system was synced.
     pub(crate) fn mark_recovered(&self) {
         if self.damage.is_none() {
-            self.flushed.fetch_max(self.log_end_offset(), Ordering::AcqRel);
+            self.flushed.fetch_max(self.log_end_offset(), Ordering::SeqCst);
+            self.checkpoint_is_due();
         }
     }
 }
@@ -169,8 +149,24 @@ impl<'a> FlushJob<'a> {
         Ok(epochs)
     }
 
-    /// What has to be written before the whole file system is synced by one call, which replaces all other syncs.
-    pub(crate) fn write_epochs(&self) -> Result<EpochFile, StorageError> {
+    /// For many logs at once: writes aside what [`FlushJob::commit_epochs`] puts in its place once the file system was
+    /// synced, which replaces all other syncs.
+    pub(crate) fn stage_epochs(&self) -> Result<EpochFile, StorageError> {
+        let Some(bytes) = &self.epochs else { return Ok(EpochFile::Current) };
+        let written = unless_full(self.log.disk.write_file(&aside(&self.log.path), bytes))?;
+        Ok(if written { EpochFile::Current } else { EpochFile::Behind })
+    }
+
+    /// Puts what was written aside in its place; durable after the next sync of the file system. Whether there was any.
+    pub(crate) fn commit_epochs(&self, staged: EpochFile) -> Result<bool, StorageError> {
+        if self.epochs.is_none() || staged == EpochFile::Behind {
+            return Ok(false);
+        }
+        self.log.disk.rename(&aside(&self.log.path), &epochs_path(&self.log.path))?;
+        Ok(true)
+    }
+
+    fn write_epochs(&self) -> Result<EpochFile, StorageError> {
         let Some(bytes) = &self.epochs else { return Ok(EpochFile::Current) };
         let written = unless_full(self.log.disk.replace_file(&epochs_path(&self.log.path), bytes))?;
         Ok(if written { EpochFile::Current } else { EpochFile::Behind })
@@ -185,8 +181,8 @@ impl<'a> FlushJob<'a> {
 
     fn finish_holding(self, epochs: EpochFile) -> (i64, MutexGuard<'a, ()>) {
         let log = self.log;
-        if epochs == EpochFile::Current {
-            log.flushed.store(self.end, Ordering::Release);
+        if epochs == EpochFile::Current && log.flushed.swap(self.end, Ordering::SeqCst) != self.end {
+            log.checkpoint_is_due();
         }
         let mut writer = log.writer.lock();
         if epochs == EpochFile::Behind {
@@ -222,4 +218,8 @@ pub(crate) enum EpochFile {
 
 fn epochs_path(dir: &Path) -> PathBuf {
     dir.join(LEADER_EPOCHS)
+}
+
+fn aside(dir: &Path) -> PathBuf {
+    dir.join(format!("{LEADER_EPOCHS}.tmp"))
 }
