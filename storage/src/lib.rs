@@ -44,9 +44,10 @@ mod log;
 mod producers;
 mod recovery;
 mod segment;
+mod swap;
 mod walk;
 
-pub use compaction::{CompactError, Compacted, CompactionHooks, Dirty, Pace};
+pub use compaction::{CleanerMemory, CompactError, Compacted, CompactionHooks, Dirty, Pace};
 pub use config::{FaultHook, LogConfig, LogDirOptions, TimestampType};
 pub use dir::{Detached, LogDir, RecoveryProgress};
 pub use disk::Operation;

@@ -454,6 +454,28 @@ impl Segment {
         self.disk.sync_path(&self.path("txnindex"))
     }
 
+    /// Removes its files because another segment takes their place: the data first, without which a start does not look
+    /// at the others.
+    pub(crate) fn remove_replaced(&self, keep_snapshot: bool) -> Result<(), StorageError> {
+        self.retire();
+        for suffix in ["log", "index", "timeindex", "txnindex", "snapshot"] {
+            if suffix != "snapshot" || !keep_snapshot {
+                self.disk.remove_file(&self.path(suffix))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether it may have aborted transactions: their file is there, or they are in memory.
+    pub(crate) fn has_txns(&self) -> bool {
+        self.txns.lock().as_ref().is_none_or(|txns| !txns.is_empty())
+    }
+
+    /// Bytes of one of its files; 0 if it is not there.
+    pub(crate) fn file_len(&self, suffix: &str) -> u64 {
+        self.disk.open_read(&self.path(suffix)).and_then(|file| file.len()).unwrap_or(0)
+    }
+
     /// Removes all its files.
     pub(crate) fn remove(&self) -> Result<(), StorageError> {
         self.retire();

@@ -6,7 +6,6 @@
 //! goes, and it takes its place. A `.swap` index without data belongs to data that has its place already.
 
 use std::path::Path;
-use std::sync::Arc;
 
 use crate::disk::Disk;
 use crate::error::StorageError;
@@ -36,7 +35,7 @@ fn files(disk: &Disk, path: &Path) -> Result<Vec<Found>, StorageError> {
 }
 
 /// Brings a partition directory into a state without `.swap` and `.cleaned` files.
-pub(crate) fn settle(disk: &Arc<Disk>, path: &Path) -> Result<(), StorageError> {
+pub(crate) fn settle(disk: &Disk, path: &Path) -> Result<(), StorageError> {
     let found = files(disk, path)?;
     let first_unfinished = found.iter().filter(|f| f.kind.ends_with(CLEANED)).map(|f| f.base).min();
     let (swaps, others): (Vec<Found>, Vec<Found>) =
@@ -50,7 +49,16 @@ pub(crate) fn settle(disk: &Arc<Disk>, path: &Path) -> Result<(), StorageError> 
     remove_leftovers_but_swaps(disk, path)?;
     let is_data = |f: &&Found| f.kind.strip_suffix(SWAP) == Some("log");
     for data in swaps.iter().filter(is_data) {
-        let end = end_of(disk, path, data)?;
+        let end = match end_of(disk, path, data)? {
+            Some(end) => end,
+            None if others.iter().any(|f| f.base == data.base && f.kind == "log") => {
+                // What it was to replace is all there yet. The data loses its name first: see `remove_leftovers`.
+                let name = data.name.strip_suffix(SWAP).unwrap_or(&data.name);
+                disk.rename(&path.join(&data.name), &path.join(format!("{name}{CLEANED}")))?;
+                return settle(disk, path);
+            }
+            None => data.base + 1, // the load will say so
+        };
         tracing::info!(path = %path.display(), file = data.name, end, "compaction was interrupted: completed");
         let replaced = |f: &&Found| f.base >= data.base && f.base < end && SEGMENT_FILES.contains(&f.kind.as_str());
         for old in others.iter().filter(replaced) {
@@ -65,19 +73,19 @@ pub(crate) fn settle(disk: &Arc<Disk>, path: &Path) -> Result<(), StorageError> 
     if swaps.is_empty() && undone.is_empty() { Ok(()) } else { disk.sync_dir(path) }
 }
 
-/// Offset after the last batch of a data file that is to be swapped in.
-fn end_of(disk: &Disk, path: &Path, data: &Found) -> Result<i64, StorageError> {
+/// Offset after the last batch of a data file that is to be swapped in; `None` if it is damaged.
+fn end_of(disk: &Disk, path: &Path, data: &Found) -> Result<Option<i64>, StorageError> {
     let file = disk.open_read(&path.join(&data.name))?;
     let mut walker = Walker::new(&file, 0, file.len()?, data.base);
     loop {
         match walker.next(|_| Want::Header) {
             Ok(Some(_)) => {}
             // An empty file replaces the segment of its name.
-            Ok(None) => return Ok(walker.next_offset().max(data.base + 1)),
+            Ok(None) => return Ok(Some(walker.next_offset().max(data.base + 1))),
             Err(WalkError::Bad { position, reason }) => {
-                // It had been synced before it got its name: this is damage, and the load will say so.
+                // It had been synced before it got its name: this is damage.
                 tracing::error!(path = %path.display(), file = data.name, position, reason, "damaged segment");
-                return Ok(walker.next_offset().max(data.base + 1));
+                return Ok(None);
             }
             Err(WalkError::Storage(error)) => return Err(error),
         }

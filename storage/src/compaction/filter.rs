@@ -82,6 +82,25 @@ pub(crate) struct Filter {
 }
 
 impl Filter {
+    /// Counts from 0 again.
+    pub(crate) fn reset(&mut self) {
+        (self.records_in, self.records_out, self.records_without_key) = (0, 0, 0);
+    }
+
+    /// Lets go of memory that only an uncommonly large batch needed.
+    pub(crate) fn shrink(&mut self, bytes: usize) {
+        self.unpacked.clear();
+        self.unpacked.shrink_to(bytes);
+        self.body.clear();
+        self.body.shrink_to(bytes);
+        self.seen.clear();
+        self.seen.shrink_to(bytes / size_of::<Seen>());
+        self.hashes.clear();
+        self.hashes.shrink_to(bytes / size_of::<KeyHash>());
+        self.found.clear();
+        self.found.shrink_to(bytes / size_of::<i64>());
+    }
+
     /// Judges one batch whose checksum was verified; what replaces it is appended to `out`. An error says what is wrong
     /// with the batch.
     pub(crate) fn judge(

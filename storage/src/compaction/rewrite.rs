@@ -65,7 +65,7 @@ pub(crate) fn cleaned_path(segment: &Segment, suffix: &str) -> PathBuf {
 }
 
 impl Output {
-    /// A segment that will take the place of `first` and maybe others. With `is_merge`, it is written in any case.
+    /// A segment that will take the place of `first` and maybe others.
     pub(crate) fn new(
         disk: &Arc<Disk>,
         first: &Arc<Segment>,
@@ -177,7 +177,7 @@ impl Output {
         file.take_time_of(last_source);
         self.sync()?;
         self.times.mark();
-        let mut write = |suffix: &str, bytes: &[u8]| {
+        let write = |suffix: &str, bytes: &[u8]| {
             let path = cleaned_path(&self.first, suffix);
             self.disk.write_file(&path, bytes)?;
             self.disk.sync_path(&path)
@@ -188,10 +188,5 @@ impl Output {
             write("txnindex", &encode_txns(txns))?;
         }
         Ok((Some(Written { size: self.size as u32, has_txns: !txns.is_empty() }), self.buffer))
-    }
-
-    /// The buffer of an output that is given up.
-    pub(crate) fn into_buffer(self) -> Vec<u8> {
-        self.buffer
     }
 }

@@ -10,6 +10,8 @@ mod cut;
 mod flush;
 mod lookup;
 mod read;
+mod replace;
+mod round;
 mod types;
 
 use std::path::Path;
