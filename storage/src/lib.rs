@@ -6,6 +6,7 @@
 //! - `dir`: [`LogDir`], a directory of logs: lock, identity, loading, group flush, checkpoints, clean shutdown.
 //! - `log`: [`Log`], the only door to a partition: append, read, lookup by time, flush, cuts at both ends.
 //! - `segment`: one data file with its indexes and its map. `index`: the three sparse indexes.
+//! - `sketch`: pure. How many different keys a segment has; kept beside it, merged by `log/keys`.
 //! - `producers`, `epochs`, `checkpoint`: pure. Sequence windows and transactions; leader epochs; the small files.
 //! - `recovery`: an untrusted directory becomes a log; the only place that repairs. `walk`: batches by `pread`.
 //! - [`inspect`]: files read for people and tools, ours and Kafka's; changes nothing, and opens nothing.
@@ -43,13 +44,20 @@ pub mod inspect;
 mod log;
 mod producers;
 mod recovery;
+mod retention;
 mod segment;
+mod sketch;
 mod swap;
+mod trash;
 mod walk;
 
 pub use compaction::{CleanerMemory, CompactError, Compacted, CompactionHooks, Dirty, Pace};
 pub use config::{FaultHook, LogConfig, LogDirOptions, TimestampType};
-pub use dir::{Detached, LogDir, RecoveryProgress};
+pub use dir::{LogDir, RecoveryProgress};
 pub use disk::Operation;
 pub use error::{AppendError, DeleteRecordsError, OpenError, ReadError, StorageError};
-pub use log::{AbortedTxn, Append, Appended, Log, Origin, ProducerState, Slice, TimestampOffset};
+pub use log::{
+    AbortedTxn, Append, Appended, Dropped, KeyEstimate, Log, Origin, Outlook, ProducerState, Retained, Slice,
+    TimestampOffset,
+};
+pub use retention::{Hold, Reason};

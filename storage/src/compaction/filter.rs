@@ -64,7 +64,7 @@ pub(crate) struct Court<'a> {
     /// What the log knows of a producer.
     pub(crate) last_batch: &'a dyn Fn(i64) -> Option<LastBatch>,
     /// Told the key of each record that stays.
-    pub(crate) on_key: &'a mut dyn FnMut(&[u8]),
+    pub(crate) on_key: &'a mut dyn FnMut(Option<&[u8]>),
 }
 
 /// The filter's buffers, and what it counted.
@@ -142,7 +142,7 @@ impl Filter {
         self.records_out += kept;
         let body = body_of(bytes, &header, &self.unpacked);
         for seen in self.seen.iter().filter(|seen| seen.kept) {
-            (court.on_key)(&body[seen.key.0 as usize..seen.key.1 as usize]);
+            (court.on_key)(seen.has_key.then(|| &body[seen.key.0 as usize..seen.key.1 as usize]));
         }
         let sets_horizon = has_tombstone && horizon.is_none();
         if kept == records && !sets_horizon {

@@ -1,6 +1,6 @@
 //! What the logs of a directory share: its disk, the map of them all, and the checkpoint files.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -18,6 +18,7 @@ use crate::error::StorageError;
 use crate::log::{Log, LogParts, Writer};
 use crate::producers::Producers;
 use crate::segment::{End, Segment};
+use crate::trash::What;
 /// Longest name of a file on Linux.
 const NAME_MAX: usize = 255;
 
@@ -30,10 +31,16 @@ pub(crate) struct Shared {
     pub(super) logs: Mutex<Logs>,
     /// Recovery points as the file on the disk has them.
     pub(super) checkpointed: Mutex<Offsets>,
+    /// Logs with sealed segments that may lack the sketch of their keys.
+    pub(super) unsketched: Mutex<BTreeSet<(Arc<str>, i32)>>,
     pub(super) cleaned: Cleaned,
 }
 
 impl Shared {
+    pub(crate) fn queue_for_sketches(&self, log: &Log) {
+        self.unsketched.lock().insert((Arc::clone(log.topic_arc()), log.partition()));
+    }
+
     pub(super) fn create(
         self: &Arc<Shared>,
         topic: &str,
@@ -86,9 +93,9 @@ impl Shared {
         Ok(log)
     }
 
-    pub(super) fn detach(&self, deleted: &[Arc<Log>]) -> Result<Vec<PathBuf>, StorageError> {
+    pub(super) fn detach(&self, deleted: &[Arc<Log>]) -> Result<(), StorageError> {
         deleted.iter().for_each(|log| log.stop_cleaning());
-        let mut aside = Vec::with_capacity(deleted.len());
+        let mut renamed = false;
         {
             let mut logs = self.logs.lock();
             for log in deleted {
@@ -100,14 +107,14 @@ impl Shared {
                 let path = self.disk.root().join(set_aside_name(log.topic(), log.partition(), "delete"));
                 self.disk.rename(log.path(), &path)?;
                 logs.remove(&key);
-                aside.push(path);
+                self.disk.trash.add(What::Directory(path), log.config().file_delete_delay_ms);
+                renamed = true;
             }
         }
-        if !aside.is_empty() {
+        if renamed {
             self.disk.sync_dir(self.disk.root())?;
         }
-        self.forget_cleaned(deleted)?;
-        Ok(aside)
+        self.forget_cleaned(deleted)
     }
 
     pub(super) fn set_aside(&self, log: &Arc<Log>) -> Result<PathBuf, StorageError> {

@@ -341,6 +341,7 @@ impl Log {
         writer.since_index = 0;
         writer.first_timestamp = None;
         writer.first_append_ms = None;
+        self.queue_for_sketches();
         Ok(())
     }
 }

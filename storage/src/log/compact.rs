@@ -47,8 +47,7 @@ impl Log {
         if config.min_compaction_lag_ms > 0 {
             let youngest = now_ms.saturating_sub(config.min_compaction_lag_ms);
             for segment in dirty {
-                let largest = segment.with_times(|times| times.largest())?;
-                if largest.is_some_and(|largest| largest.timestamp > youngest) {
+                if segment.newest_ms()? > youngest {
                     lagging = Some(segment.base());
                     break;
                 }

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use jackdaw_protocol::records::filler;
+
 use super::lookup::as_storage;
 use super::{Log, Writer};
 use crate::disk::DataFile;
@@ -32,16 +34,11 @@ impl Log {
         if writer.epochs.truncate_start(wanted) {
             writer.epochs_dirty = true;
         }
-        let segments = self.segments.load_full();
-        let keep_from = segments.partition_point(|s| s.end().offset <= wanted).min(segments.len() - 1);
-        if keep_from > 0 {
-            let (dropped, kept) = segments.split_at(keep_from);
-            self.segments.store(Arc::new(kept.to_vec()));
-            writer.sealed.retain(|sealed| kept.iter().any(|s| Arc::ptr_eq(s, &sealed.segment)));
-            writer.names_dirty = true;
-            for segment in dropped {
-                segment.remove()?;
-            }
+        let keep_from = self.segments.load().partition_point(|s| s.end().offset <= wanted);
+        let gone = self.drop_front(&mut writer, keep_from);
+        let delay_ms = self.config.load().file_delete_delay_ms;
+        for segment in gone {
+            segment.remove(delay_ms)?;
         }
         Ok(wanted)
     }
@@ -93,7 +90,7 @@ impl Log {
     /// Nothing is kept: one new segment at `offset`.
     fn start_over(&self, offset: i64) -> Result<Vec<Arc<Segment>>, StorageError> {
         for segment in self.segments.load().iter().rev() {
-            segment.remove()?;
+            segment.remove(self.config.load().file_delete_delay_ms)?;
         }
         remove_snapshots_above(&self.disk, &self.path, -1)?;
         let active = Segment::active(
@@ -113,20 +110,28 @@ impl Log {
         let mut segments = Vec::clone(&self.segments.load());
         let keep = segments.partition_point(|s| s.base() < offset).max(1);
         for segment in segments.drain(keep..).rev() {
-            segment.remove()?;
+            segment.remove(self.config.load().file_delete_delay_ms)?;
         }
         let Some(old) = segments.pop() else { return Err(self.deleted_error()) };
         let source = old.open_read()?;
-        let end = End { offset, size: prefix_size(&old, &source, offset)? };
+        let kept = prefix(&old, &source, offset)?;
+        let mut end = End { offset, size: kept.size };
         let aside = old.path("log.cleaned");
         self.disk.remove_file(&aside)?;
         let mut txns = old.with_txns(|txns| txns.clone())?;
         txns.retain(|t| t.last_offset < offset);
         let copy = self.disk.open_data(&aside, true)?;
-        self.copy_prefix(&source, &copy, end.size)?;
+        self.copy_prefix(&source, &copy, kept.size)?;
+        if kept.end < offset {
+            // Compaction dropped what ended here, or a batch reaches beyond. The file has to tell where the log ends all
+            // the same: to a start, a log that ends below its recovery point is a damaged one.
+            let filler = filler(kept.end, offset - 1, kept.leader_epoch);
+            copy.write_all_at(&self.disk, &mut [std::io::IoSlice::new(&filler)], u64::from(end.size))?;
+            end.size += filler.len() as u32;
+        }
         copy.sync(&self.disk)?;
         old.retire();
-        for suffix in ["index", "timeindex", "txnindex"] {
+        for suffix in ["index", "timeindex", "txnindex", "keys"] {
             self.disk.remove_file(&old.path(suffix))?;
         }
         self.disk.rename(&aside, &old.path("log"))?;
@@ -156,14 +161,28 @@ impl Log {
     }
 }
 
-/// How many bytes of the segment hold batches that lie wholly below `offset`.
-fn prefix_size(segment: &Segment, file: &DataFile, offset: i64) -> Result<u32, StorageError> {
-    let start = segment.walk_start(offset)?;
+/// The batches of a segment that lie wholly below an offset.
+struct Prefix {
+    size: u32,
+    /// Offset after the last of them.
+    end: i64,
+    /// Leader epoch of the last of them; -1 if there is none.
+    leader_epoch: i32,
+}
+
+fn prefix(segment: &Segment, file: &DataFile, offset: i64) -> Result<Prefix, StorageError> {
+    let start = segment.walk_start(offset - 1)?;
     let mut walker = Walker::new(file, u64::from(start), u64::from(segment.end().size), segment.base());
+    let mut prefix = Prefix { size: start, end: segment.base(), leader_epoch: -1 };
     while let Some(step) = walker.next(|_| Want::Header).map_err(|e| as_storage(segment, e))? {
         if step.header.last_offset() >= offset {
-            return Ok(step.position as u32);
+            break;
         }
+        prefix = Prefix {
+            size: step.position as u32 + step.header.size_in_bytes() as u32,
+            end: step.header.last_offset() + 1,
+            leader_epoch: step.header.leader_epoch(),
+        };
     }
-    Ok(segment.end().size)
+    Ok(prefix)
 }

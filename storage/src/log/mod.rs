@@ -8,9 +8,11 @@ mod append;
 mod compact;
 mod cut;
 mod flush;
+mod keys;
 mod lookup;
 mod read;
 mod replace;
+mod retain;
 mod round;
 mod types;
 
@@ -32,7 +34,9 @@ use crate::segment::{End, Segment};
 
 pub(crate) use append::transaction_marker;
 pub(crate) use flush::FlushJob;
+pub use keys::KeyEstimate;
 pub(crate) use lookup::as_storage;
+pub use retain::{Dropped, Outlook, Retained};
 pub use types::{AbortedTxn, Append, Appended, Origin, ProducerState, Slice, TimestampOffset};
 
 /// The log of one partition. All methods may be called from any thread.

@@ -29,9 +29,9 @@ impl Log {
     /// Replaces `old`, sealed segments in their order, by `new`, which begins where they begin and ends where they end,
     /// and whose files are synced under `.cleaned` names. The append lock is held for the renames only. To be called by a
     /// compaction, which keeps others from cutting the log meanwhile.
-    pub(crate) fn replace(&self, old: &[Arc<Segment>], new: Segment) -> Result<Replaced, StorageError> {
+    pub(crate) fn replace(&self, old: &[Arc<Segment>], new: &Arc<Segment>) -> Result<Replaced, StorageError> {
         let suffixes: Vec<&str> = INDEXES.into_iter().filter(|s| *s != "txnindex" || new.has_txns()).collect();
-        self.rename_all(&new, CLEANED, SWAP, suffixes.iter().copied().chain(["log"]))?;
+        self.rename_all(new, CLEANED, SWAP, suffixes.iter().copied().chain(["log"]))?;
         self.disk.sync_dir(&self.path)?;
         {
             let mut writer = self.writer.lock();
@@ -49,7 +49,7 @@ impl Log {
             } else {
                 drop(writer);
                 // The data is the first to lose its name, so that a crash cannot mistake the rest for a swap half done.
-                self.rename_all(&new, SWAP, CLEANED, ["log"])?;
+                self.rename_all(new, SWAP, CLEANED, ["log"])?;
                 remove_leftovers(&self.disk, &self.path)?;
                 return Ok(Replaced::OutOfDate);
             }
@@ -64,19 +64,20 @@ impl Log {
         segments: &[Arc<Segment>],
         at: usize,
         old: &[Arc<Segment>],
-        new: Segment,
+        new: &Arc<Segment>,
         suffixes: &[&str],
     ) -> Result<(), StorageError> {
         // Readers that come by name now find nothing, and wait for the new list.
         old.iter().for_each(|segment| segment.retire());
+        let delay_ms = self.config.load().file_delete_delay_ms;
         for (i, segment) in old.iter().enumerate() {
             // What the producers were where the first one begins is as true for the new one.
-            segment.remove_replaced(i == 0)?;
+            segment.remove_replaced(i == 0, delay_ms)?;
         }
-        self.rename_all(&new, SWAP, "", ["log"].into_iter().chain(suffixes.iter().copied()))?;
+        self.rename_all(new, SWAP, "", ["log"].into_iter().chain(suffixes.iter().copied()))?;
         let mut list = Vec::with_capacity(segments.len() + 1 - old.len());
         list.extend_from_slice(&segments[..at]);
-        list.push(Arc::new(new));
+        list.push(Arc::clone(new));
         list.extend_from_slice(&segments[at + old.len()..]);
         self.segments.store(Arc::new(list));
         writer.sealed.retain(|sealed| !old.iter().any(|segment| Arc::ptr_eq(segment, &sealed.segment)));

@@ -15,6 +15,7 @@ use crate::compaction::{CleanerMemory, CompactError, Compacted, CompactionHooks,
 use crate::config::LogConfig;
 use crate::disk::DataFile;
 use crate::segment::{End, Segment};
+use crate::sketch::KeySketch;
 use crate::swap::remove_leftovers;
 use crate::walk::{WalkError, Walker, Want};
 
@@ -175,13 +176,13 @@ impl Round<'_> {
         let buffer = std::mem::take(&mut self.memory.output);
         let interval = self.config.index_interval_bytes;
         let mut output = Output::new(&self.log.disk, &first, interval, buffer, self.memory.io_bytes);
-        let mut last_file = None;
+        let (mut last_file, mut sketch) = (None, KeySketch::default());
         for segment in &old {
             let file = segment.open_read()?;
             if old.len() > 1 {
                 output.start(&file)?; // several become one: that is a change
             }
-            self.filter_into(&mut output, segment, &file, rules, transactions)?;
+            self.filter_into(&mut output, segment, &file, rules, transactions, &mut sketch)?;
             self.done.bytes_in += u64::from(segment.end().size);
             last_file = Some(file);
         }
@@ -199,9 +200,13 @@ impl Round<'_> {
         let log = self.log;
         let end = End { offset: self.next_base(end), size };
         let new = Segment::sealed(Arc::clone(&log.disk), Arc::clone(&log.path), first.base(), end, has_txns);
-        match log.replace(&old, new)? {
-            Replaced::Yes => self.done.bytes_out += u64::from(size),
-            Replaced::OutOfDate => return Err(CompactError::Interrupted),
+        let new = Arc::new(new);
+        if log.replace(&old, &new)? == Replaced::OutOfDate {
+            return Err(CompactError::Interrupted);
+        }
+        self.done.bytes_out += u64::from(size);
+        if let Err(error) = new.write_sketch(&sketch) {
+            tracing::debug!(base = new.base(), %error, "no sketch of the keys: it is made later");
         }
         Ok(())
     }
@@ -213,6 +218,7 @@ impl Round<'_> {
         file: &DataFile,
         rules: &Rules,
         transactions: &mut Transactions,
+        sketch: &mut KeySketch,
     ) -> Result<(), CompactError> {
         let size = u64::from(segment.end().size);
         let is_cold = size > 0 && !file.is_cached(0) && !file.is_cached(size - 1);
@@ -227,7 +233,8 @@ impl Round<'_> {
             let bad = |reason| CompactError::Damaged { path: segment.path("log"), position, reason };
             let before = output.buffer.len();
             let memory = &mut *self.memory;
-            let mut court = Court { rules: *rules, map: &memory.map, last_batch: &last_batch, on_key: &mut |_| {} };
+            let on_key = &mut |key: Option<&[u8]>| sketch.add(key);
+            let mut court = Court { rules: *rules, map: &memory.map, last_batch: &last_batch, on_key };
             let verdict = memory.filter.judge(step.bytes, &mut court, transactions, &mut output.buffer).map_err(bad)?;
             match verdict {
                 Verdict::Keep => output.keep(step.bytes, &step.header).map_err(|e| self.write_error(segment, e))?,
