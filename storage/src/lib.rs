@@ -10,7 +10,8 @@
 //! - `producers`, `epochs`, `checkpoint`: pure. Sequence windows and transactions; leader epochs; the small files.
 //! - `recovery`: an untrusted directory becomes a log; the only place that repairs. `walk`: batches by `pread`.
 //! - [`inspect`]: files read for people and tools, ours and Kafka's; changes nothing, and opens nothing.
-//! - `disk`: the only door to the file system, with the fail-stop latch, the fault hook and the budgets.
+//! - `disk`: the only door to the file system, with the fail-stop latch, the budgets, and what a full disk
+//!   means. Beneath it the narrow trait [`FileSystem`], in whose place tests put disks that fail.
 //!
 //! Retention (`retention`: pure, segments and policy in, segments to drop out) and compaction (`compaction`: a pure plan
 //! and its rewrite) will stand beside `log`, and use the same cut at the front, `.cleaned` and `.swap` files.
@@ -22,6 +23,7 @@
 //! - Nothing is stored into a map; bytes below a segment's published end never change; a file that may be mapped is
 //!   never cut. Truncation makes a new file.
 //! - The first failed write or sync takes the directory offline, and nothing is retried. Reads go on.
+//! - Want of space is no such failure: what met it is undone, appends are refused until a probe finds room.
 //! - No sync happens while the append lock is held.
 //! - The recovery point moves only after data, indexes, snapshots and epochs were synced.
 //! - Everything but `.log` files can be rebuilt from them.
@@ -52,9 +54,9 @@ mod trash;
 mod walk;
 
 pub use compaction::{CleanerMemory, CompactError, Compacted, CompactionHooks, Dirty, Pace};
-pub use config::{FaultHook, LogConfig, LogDirOptions, TimestampType};
+pub use config::{LogConfig, LogDirOptions, TimestampType};
 pub use dir::{LogDir, RecoveryProgress};
-pub use disk::Operation;
+pub use disk::{FileSystem, OpenMode, Operation};
 pub use error::{AppendError, DeleteRecordsError, OpenError, ReadError, StorageError};
 pub use log::{
     AbortedTxn, Append, Appended, Dropped, KeyEstimate, Log, Origin, Outlook, ProducerState, Retained, Slice,

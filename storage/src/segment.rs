@@ -471,6 +471,12 @@ impl Segment {
     /// No more appends: indexes go to their files and leave memory.
     pub(crate) fn seal(&self) -> Result<(), StorageError> {
         self.write_indexes()?;
+        self.mark_sealed();
+        Ok(())
+    }
+
+    /// The second half of [`Segment::seal`], once the index files are written.
+    pub(crate) fn mark_sealed(&self) {
         self.sealed.store(true, Ordering::Release);
         self.mapped.clear(); // the next one is as long as the file, and has the index
         self.index.store(None);
@@ -478,7 +484,6 @@ impl Segment {
         if let Some(largest) = largest {
             self.age.lock().newest = Some((self.end().size, largest.timestamp));
         }
-        Ok(())
     }
 
     /// Syncs the index files.

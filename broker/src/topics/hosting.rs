@@ -52,9 +52,10 @@ impl Opener<'_> {
         Ok(Some(Hosted { partition: open, dir }))
     }
 
-    /// In the directory with the fewest partitions among those online.
+    /// In the directory with the fewest partitions among those online that are not full.
     fn create(&self, index: i32) -> Result<(usize, Arc<Log>), StorageError> {
-        let online = (0..self.load.len()).filter(|&dir| self.dirs[dir].dir().is_online());
+        let online =
+            (0..self.load.len()).filter(|&dir| self.dirs[dir].dir().is_online() && !self.dirs[dir].dir().is_full());
         let dir = online.min_by_key(|&dir| self.load[dir]).unwrap_or(0);
         let log = self.dirs[dir].dir().create(&self.topic.name, self.topic.id, index, self.config.log())?;
         Ok((dir, log))

@@ -193,7 +193,9 @@ impl Topics {
         let mut results = writer.catalog.create_topics(commands, &self.rules(&config, &check_with(&config)));
         let records: Vec<Record> = results.iter().flatten().cloned().collect();
         if !validate_only && !records.is_empty() {
-            if let Err(error) = self.commit(&mut writer, &records) {
+            if let Err(error) = self.check_room() {
+                fail_all(&mut results, CreateTopicError::Storage(error));
+            } else if let Err(error) = self.commit(&mut writer, &records) {
                 fail_all(&mut results, CreateTopicError::Storage(error.to_string()));
             } else {
                 let failed = self.reconcile(&writer, &ids(&records), &mut FoundLogs::default()).failed;
@@ -201,6 +203,15 @@ impl Topics {
             }
         }
         results.into_iter().map(|result| Ok(created(&result?, &config))).collect()
+    }
+
+    /// Refuses new partitions while every log directory is full, before anything of them is written down.
+    fn check_room(&self) -> Result<(), String> {
+        let has_room = |flusher: &Arc<Flusher>| flusher.dir().is_online() && !flusher.dir().is_full();
+        if self.dirs.iter().any(has_room) || !self.dirs.iter().any(|flusher| flusher.dir().is_full()) {
+            return Ok(());
+        }
+        Err("every log directory is full or offline: free some space, then try again".to_owned())
     }
 
     /// Removes topics whose logs could not be made, so that the client may try again.
@@ -253,7 +264,9 @@ impl Topics {
         let mut results = writer.catalog.add_partitions(commands, &self.rules(&config, &check_with(&config)));
         let records: Vec<Record> = results.iter().flatten().cloned().collect();
         if !validate_only && !records.is_empty() {
-            if let Err(error) = self.commit(&mut writer, &records) {
+            if let Err(error) = self.check_room() {
+                fail_all(&mut results, AddPartitionsError::Storage(error));
+            } else if let Err(error) = self.commit(&mut writer, &records) {
                 fail_all(&mut results, AddPartitionsError::Storage(error.to_string()));
             } else {
                 let failed = self.reconcile(&writer, &ids(&records), &mut FoundLogs::default()).failed;

@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use crate::checkpoint::{CLEAN_SHUTDOWN, Meta, Offsets};
 use crate::config::{LogConfig, LogDirOptions};
-use crate::disk::{DirLock, Disk};
+use crate::disk::{DirLock, Disk, unless_full};
 use crate::error::{OpenError, StorageError};
 use crate::log::Log;
 
@@ -66,7 +66,8 @@ impl LogDir {
             shared.logs.lock().values().for_each(|log| log.mark_recovered());
         }
         shared.read_cleaned()?;
-        shared.checkpoint()?;
+        // A start on a full disk serves what is there; the checkpoints of before are as right as they were.
+        unless_full(shared.checkpoint())?;
         Ok(LogDir { shared, meta, closed: AtomicBool::new(false), _lock: lock })
     }
 
@@ -140,7 +141,8 @@ impl LogDir {
     }
 
     /// Flushes everything, leaves what makes the next start quick, and then the mark of a clean shutdown. From its
-    /// beginning on, appends and cuts are refused; reads go on.
+    /// beginning on, appends and cuts are refused; reads go on. Where the disk is too full for what the next start
+    /// would like to find, everything is synced all the same, and the error says that the next start has to look.
     pub fn close(&self) -> Result<(), StorageError> {
         if self.closed.swap(true, Ordering::AcqRel) {
             return Ok(());
@@ -150,8 +152,13 @@ impl LogDir {
         self.shared.disk.begin_close();
         let logs: Vec<_> = self.logs().into_iter().filter(|log| log.quarantine().is_none()).collect();
         let mut unsynced = Vec::new();
+        let mut no_space = None;
         for log in &logs {
-            unsynced.extend(log.write_for_close()?);
+            match log.write_for_close() {
+                Ok(files) => unsynced.extend(files),
+                Err(error) if error.is_full_disk() => no_space = Some(error),
+                Err(error) => return Err(error),
+            }
         }
         let dirty: Vec<_> = logs.into_iter().filter(|log| log.needs_flush()).collect();
         for (_, result) in self.flush_many(&dirty) {
@@ -163,6 +170,9 @@ impl LogDir {
             unsynced.iter().try_for_each(|path| self.shared.disk.sync_path(path))?;
         }
         self.shared.checkpoint()?;
+        if let Some(error) = no_space {
+            return Err(error);
+        }
         let root = self.shared.disk.root();
         self.shared.disk.replace_file(&root.join(CLEAN_SHUTDOWN), b"{\"version\":0,\"brokerEpoch\":-1}")?;
         self.shared.disk.sync_dir(root)
@@ -199,7 +209,18 @@ impl LogDir {
         self.shared.disk.total_and_usable()
     }
 
-    /// Whether it still takes writes.
+    /// Whether the disk is full: appends of clients are refused, reads go on.
+    pub fn is_full(&self) -> bool {
+        self.shared.disk.is_full()
+    }
+
+    /// Finds out whether a full disk has room again, and lets appends go on if so; whether there is room. To be called
+    /// about once a second. Costs nothing unless the directory is full.
+    pub fn probe_space(&self) -> bool {
+        self.shared.disk.probe_space()
+    }
+
+    /// Whether it still takes writes. A full directory is online.
     pub fn is_online(&self) -> bool {
         self.shared.disk.failure().is_none()
     }

@@ -56,6 +56,7 @@ impl Shared {
         let key = (Arc::<str>::from(topic), partition);
         let path: Arc<Path> = Arc::from(self.disk.root().join(&name));
         self.disk.check_open()?;
+        self.disk.check_space()?;
         let mut logs = self.logs.lock();
         if logs.contains_key(&key) || self.disk.exists(&path) {
             return Err(StorageError::Exists { path });
@@ -65,12 +66,11 @@ impl Shared {
             self.write_checkpoints(&logs)?;
         }
         self.disk.create_dir(&path)?;
-        self.disk.write_file(&path.join(PARTITION_METADATA), &encode_partition_metadata(topic_id))?;
-        let end = End { offset: 0, size: 0 };
-        let (disk, capacity) = (Arc::clone(&self.disk), config.segment_bytes);
-        let active = Segment::active(disk, Arc::clone(&path), 0, capacity, end, Default::default());
-        active.adopt_file(self.disk.open_data(&active.path("log"), true)?);
-        let active = Arc::new(active);
+        let created = self.create_files(&path, topic_id, config.segment_bytes).inspect_err(|_| {
+            // Nothing half-made stays; if it cannot be removed, it is an empty partition of no topic at the next start.
+            let _ = self.disk.remove_dir_all(&path);
+        });
+        let active = Arc::new(created?);
         let mut writer = Writer::new(Producers::default(), Epochs::default(), Arc::clone(&active), 0);
         writer.fresh = true;
         writer.names_dirty = true;
@@ -91,6 +91,14 @@ impl Shared {
         }));
         logs.insert(key, Arc::clone(&log));
         Ok(log)
+    }
+
+    fn create_files(&self, path: &Arc<Path>, topic_id: Uuid, capacity: u32) -> Result<Segment, StorageError> {
+        self.disk.write_file(&path.join(PARTITION_METADATA), &encode_partition_metadata(topic_id))?;
+        let end = End { offset: 0, size: 0 };
+        let active = Segment::active(Arc::clone(&self.disk), Arc::clone(path), 0, capacity, end, Default::default());
+        active.adopt_file(self.disk.open_data(&active.path("log"), true)?);
+        Ok(active)
     }
 
     pub(super) fn detach(&self, deleted: &[Arc<Log>]) -> Result<(), StorageError> {

@@ -15,6 +15,7 @@ mod replace;
 mod retain;
 mod round;
 mod types;
+mod undo;
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
@@ -33,7 +34,7 @@ use crate::producers::Producers;
 use crate::segment::{End, Segment};
 
 pub(crate) use append::transaction_marker;
-pub(crate) use flush::FlushJob;
+pub(crate) use flush::{EpochFile, FlushJob};
 pub use keys::KeyEstimate;
 pub(crate) use lookup::as_storage;
 pub use retain::{Dropped, Outlook, Retained};
