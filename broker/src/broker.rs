@@ -7,14 +7,17 @@ use arc_swap::{ArcSwap, Guard};
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
+use crate::cleaner::{self, Cleaner};
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::config::table::METRICS_LISTENER;
 use crate::coordinator::Groups;
 use crate::fetch::session::Sessions;
+use crate::metrics::Metrics;
 use crate::net::{self, ListenError, Registry};
 use crate::partition::Flusher;
 use crate::topics::Topics;
-use crate::{housekeeping, limits};
+use crate::{housekeeping, limits, retention};
 
 /// Why a broker does not start. Each message says what to do about it.
 #[derive(Debug, thiserror::Error)]
@@ -43,6 +46,10 @@ pub struct Broker {
     pub groups: Arc<Groups>,
     /// Who is connected.
     pub connections: Registry,
+    /// What is counted for `metrics.listener`.
+    pub metrics: Metrics,
+    /// Compaction.
+    pub cleaner: Cleaner,
     /// Incremental fetch sessions.
     pub fetch_sessions: Sessions,
     /// What requests larger than a read buffer may hold together, in KiB.
@@ -73,6 +80,10 @@ impl Broker {
         for listener in &config.listeners {
             bound.push(net::bind(&listener.name, &listener.host, listener.port).await?);
         }
+        let metrics = match config.metrics_listener() {
+            Some((host, port)) => Some(net::bind(METRICS_LISTENER, &host, port).await?),
+            None => None,
+        };
         let broker = tokio::task::block_in_place(|| Broker::open(config, clock))?;
         let listening: Vec<_> = bound.iter().map(|bound| (bound.name.clone(), bound.address)).collect();
         broker.ports.store(Arc::new(listening.iter().map(|(name, address)| (name.clone(), address.port())).collect()));
@@ -80,6 +91,12 @@ impl Broker {
         tasks.push(tokio::spawn(broker.groups.clone().run_timers()));
         let groups = broker.groups.clone();
         tasks.push(tokio::task::spawn_blocking(move || groups.load()));
+        tasks.push(tokio::spawn(retention::run(broker.clone())));
+        tasks.push(tokio::spawn(cleaner::run(broker.clone())));
+        if let Some(bound) = metrics {
+            tracing::info!(address = %bound.address, "metrics are served at /metrics");
+            tasks.push(tokio::spawn(net::serve_metrics(bound, broker.clone())));
+        }
         tasks.extend(bound.into_iter().map(|bound| tokio::spawn(net::serve(bound, broker.clone()))));
         Ok(Running { broker, listening, tasks })
     }
@@ -111,6 +128,8 @@ impl Broker {
             request_budget_kib,
             cold_reads: Semaphore::new(limits::COLD_READERS),
             connections: Registry::default(),
+            metrics: Metrics::default(),
+            cleaner: Cleaner::default(),
             cluster_id: cluster_id.unwrap_or_default(),
             ports: ArcSwap::default(),
             clock,
@@ -194,6 +213,7 @@ impl Running {
         let broker = self.broker;
         broker.connections.emptied(limits::STOP_DEADLINE).await;
         tokio::task::block_in_place(|| {
+            broker.cleaner.stop();
             for flusher in broker.flushers() {
                 flusher.stop();
                 if let Err(error) = flusher.dir().close() {

@@ -25,6 +25,19 @@ pub const PRODUCE_RUN_REQUESTS: usize = 256;
 /// Bytes of records of one connection that are appended together.
 pub const PRODUCE_RUN_BYTES: usize = 1024 * 1024;
 
+/// What the records of one batch may decompress to where the broker has to look into them; `max.message.bytes` where
+/// that is more. Batches of more than [`UNPACKED_AT_ONCE_BYTES`] are unpacked one at a time.
+pub const UNPACKED_BATCH_BYTES: usize = 128 * 1024 * 1024;
+
+/// What the records of a batch may decompress to beside others that are just unpacked.
+pub const UNPACKED_AT_ONCE_BYTES: usize = 4 * 1024 * 1024;
+
+/// From so many bytes on a batch is looked into where that holds up no other connection of the worker thread.
+pub const HEAVY_BATCH_BYTES: usize = 16 * 1024;
+
+/// Records of a refused batch that are named in its answer.
+pub const RECORD_FAULTS: usize = 100;
+
 /// A frame that has begun must be complete after this time: a slow or stalled peer may not hold memory for ever.
 pub const FRAME_DEADLINE: Duration = Duration::from_secs(30);
 
@@ -42,6 +55,9 @@ pub const COLD_READERS: usize = 8;
 
 /// Budget for requests larger than a read buffer, over all connections, where `queued.max.request.bytes` is not set.
 pub const REQUEST_BUDGET_BYTES: usize = 512 * 1024 * 1024;
+
+/// The cleaner rests at least so long when there was nothing to compact, whatever `log.cleaner.backoff.ms` says.
+pub const CLEANER_REST_MIN: Duration = Duration::from_millis(10);
 
 /// How long a stopping broker waits for its connections to end.
 pub const STOP_DEADLINE: Duration = Duration::from_secs(5);
@@ -61,3 +77,21 @@ pub const SYNC_THREADS: usize = 8;
 pub const SYNC_TOGETHER: usize = 64;
 
 const _: () = assert!(SYNC_THREADS < SYNC_TOGETHER);
+
+/// The first look for segments past their retention, where `log.retention.check.interval.ms` is longer.
+pub const FIRST_RETENTION_CHECK: Duration = Duration::from_secs(30);
+
+/// Lines that one round of retention writes about records that groups lose. The rest is in the metrics.
+pub const RETENTION_LINES: usize = 100;
+
+/// Series of one metric that names groups and partitions.
+pub const METRIC_SERIES: usize = 10_000;
+
+/// Topics, the first by name, that metrics tell of one by one.
+pub const METRIC_TOPICS: usize = 1_000;
+
+/// Connections to `metrics.listener` that are served at once.
+pub const METRICS_CONNECTIONS: usize = 8;
+
+/// How long one of them may take.
+pub const METRICS_DEADLINE: Duration = Duration::from_secs(10);

@@ -7,6 +7,7 @@ mod idempotence;
 mod long_poll;
 mod rebalance;
 mod restart;
+mod retention;
 mod size_rule;
 mod start;
 

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use super::listener::Listener;
 use super::load::Loaded;
 use super::sources::ConfigSources;
+use super::table;
 use super::topic::TopicConfig;
 use super::values::Values;
 
@@ -77,6 +78,7 @@ pub struct Config {
     pub log_cleaner_dedupe_buffer_size: usize,
     pub log_cleaner_io_buffer_size: usize,
     pub log_cleaner_io_max_bytes_per_second: f64,
+    pub log_cleaner_io_buffer_load_factor: f64,
 
     // replication
     /// None: automatic, see [`super::size_rule`].
@@ -205,6 +207,7 @@ impl Config {
             log_cleaner_backoff_ms: ms("log.cleaner.backoff.ms"),
             log_cleaner_dedupe_buffer_size: v.size("log.cleaner.dedupe.buffer.size"),
             log_cleaner_io_buffer_size: v.size("log.cleaner.io.buffer.size"),
+            log_cleaner_io_buffer_load_factor: v.fraction("log.cleaner.io.buffer.load.factor"),
             log_cleaner_io_max_bytes_per_second: v.fraction("log.cleaner.io.max.bytes.per.second"),
             replica_fetch_max_bytes: v.given("replica.fetch.max.bytes").map(|_| v.size("replica.fetch.max.bytes")),
             replica_fetch_response_max_bytes: v.size("replica.fetch.response.max.bytes"),
@@ -252,11 +255,23 @@ impl Config {
             values,
         }
     }
+
+    /// Where metrics are served, host and port; none means nowhere.
+    pub fn metrics_listener(&self) -> Option<(String, u16)> {
+        self.values.effective(table::METRICS_LISTENER).and_then(metrics_listener)
+    }
 }
 
 fn log_dirs(values: &Values) -> Vec<PathBuf> {
     let set = values.effective("log.dirs").is_some_and(|dirs| !dirs.is_empty());
     values.list(if set { "log.dirs" } else { "log.dir" }).into_iter().map(PathBuf::from).collect()
+}
+
+/// `HOST:PORT`, IPv6 addresses in brackets.
+pub(super) fn metrics_listener(value: &str) -> Option<(String, u16)> {
+    let (host, port) = value.trim().rsplit_once(':')?;
+    let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    Some((host.to_owned(), port.parse().ok()?))
 }
 
 fn per_ip_overrides(values: &Values) -> Vec<(String, usize)> {

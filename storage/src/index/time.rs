@@ -43,10 +43,10 @@ impl TimeIndex {
         }
     }
 
-    /// The last entry whose timestamp lies below `timestamp`: no record before it is as young. 0 if there is none.
-    pub(crate) fn floor(&self, timestamp: i64) -> u32 {
+    /// The last entry whose timestamp lies below `timestamp`: no record before its offset is as young.
+    pub(crate) fn floor_entry(&self, timestamp: i64) -> Option<TimeEntry> {
         let after = self.entries.partition_point(|e| e.timestamp < timestamp);
-        after.checked_sub(1).map_or(0, |i| self.entries[i].relative_offset)
+        Some(self.entries[after.checked_sub(1)?])
     }
 
     /// The file's bytes.
@@ -110,7 +110,8 @@ mod tests {
         let bytes = index.encode();
         assert_eq!(bytes, [0, 0, 0, 0, 0, 0, 0, 50, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 60, 0, 0, 0, 3]);
         let back = TimeIndex::decode(&bytes).unwrap();
-        assert_eq!((back.floor(50), back.floor(51), back.floor(61)), (0, 1, 3));
+        let floor = |timestamp| back.floor_entry(timestamp).map(|entry| entry.relative_offset);
+        assert_eq!((floor(50), floor(51), floor(61)), (None, Some(1), Some(3)));
         assert!(TimeIndex::decode(&bytes[..23]).is_none());
         assert!(TimeIndex::decode(&[bytes.clone(), bytes].concat()).is_none());
     }

@@ -312,7 +312,7 @@ impl Log {
         };
         let first_append = *writer.first_append_ms.get_or_insert(now_ms);
         let age = if first >= 0 { timestamp.saturating_sub(first) } else { now_ms.saturating_sub(first_append) };
-        Ok(age > config.segment_ms.saturating_sub(self.jitter(config, writer.active.base())))
+        Ok(age > config.roll_ms().saturating_sub(self.jitter(config, writer.active.base())))
     }
 
     /// A share of `segment.jitter.ms` that differs between partitions and segments, and is the same at every try.

@@ -65,6 +65,11 @@ impl Log {
         Ok(Some(found))
     }
 
+    /// Whether `cleanup.policy` names compact.
+    pub(crate) fn is_compacted(&self) -> bool {
+        self.config.load().compact
+    }
+
     /// The share of the log that a compaction could clean, 0 to 1; `None` where there is nothing to say.
     pub fn cleanable_ratio(&self, now_ms: i64) -> Option<f64> {
         self.compaction_candidate(now_ms).ok().flatten().map(|dirty| dirty.ratio())

@@ -36,11 +36,7 @@ fn offset_for_timestamp(
         if segment.end().offset <= log_start {
             continue;
         }
-        let hint = segment.with_times(|times| {
-            let is_candidate = times.largest().is_some_and(|largest| largest.timestamp >= timestamp);
-            is_candidate.then(|| times.floor(timestamp))
-        })?;
-        let Some(floor) = hint else { continue };
+        let Some(floor) = segment.time_floor(timestamp)? else { continue };
         let from = (segment.base() + i64::from(floor)).max(log_start);
         let found = search(
             segment,
@@ -94,7 +90,7 @@ fn max_timestamp_of_records(
 
 /// The first record of the segment that is not older than `timestamp`, its largest.
 fn first_at(segment: &Segment, timestamp: i64, log_start: i64) -> Result<Option<TimestampOffset>, StorageError> {
-    let floor = segment.with_times(|times| times.floor(timestamp))?;
+    let floor = segment.time_floor(timestamp)?.unwrap_or(0);
     let from = log_start.max(segment.base() + i64::from(floor));
     search(
         segment,

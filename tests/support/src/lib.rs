@@ -18,7 +18,7 @@ pub mod requests;
 pub mod volume;
 pub mod wire;
 
-pub use broker::{Broker, Options};
+pub use broker::{Broker, Options, PATIENCE};
 pub use kafka_protocol::messages;
 pub use ledger::Ledger;
 pub use wire::Client;
