@@ -59,11 +59,14 @@ pub struct LogConfig {
 }
 
 impl LogConfig {
-    /// The age at which the active segment is rolled: a compacted log must not keep its records from the cleaner for
-    /// longer than `max.compaction.lag.ms`.
-    pub(crate) fn roll_ms(&self) -> i64 {
-        let is_bounded = self.compact && self.max_compaction_lag_ms > 0;
-        if is_bounded { self.segment_ms.min(self.max_compaction_lag_ms) } else { self.segment_ms }
+    /// The age at which a segment ends: `segment_ms`, but no more than a compacted log may wait for compaction, which never
+    /// touches the active segment.
+    pub fn max_segment_ms(&self) -> i64 {
+        if self.compact && self.max_compaction_lag_ms > 0 {
+            self.segment_ms.min(self.max_compaction_lag_ms)
+        } else {
+            self.segment_ms
+        }
     }
 }
 
