@@ -157,7 +157,7 @@ impl Checkpoints {
     }
 }
 
-/// Loads every partition directory; whether there were any.
+/// Loads every partition directory.
 pub(super) fn load_all(
     shared: &Arc<Shared>,
     options: &LogDirOptions,
@@ -165,7 +165,7 @@ pub(super) fn load_all(
     closed: Option<(Stamp, Vec<u8>)>,
     config_for: &(dyn Fn(&str) -> LogConfig + Sync),
     progress: &(dyn Fn(RecoveryProgress) + Sync),
-) -> Result<bool, OpenError> {
+) -> Result<(), OpenError> {
     let disk = &shared.disk;
     let mut found = stored_logs(disk)?;
     let total = found.len();
@@ -176,7 +176,7 @@ pub(super) fn load_all(
         // What the last stop left is what the checkpoint files say.
         shared.logs.lock().values().for_each(|log| log.checkpointed.store(log.flushed_offset(), Ordering::Release));
         disk.checkpoint_due.store(false, Ordering::SeqCst);
-        return Ok(total > 0);
+        return Ok(());
     }
     let checkpoints = Checkpoints::read(disk)?;
     let topics: Mutex<HashMap<String, (Arc<str>, Arc<LogConfig>)>> = Mutex::default();
@@ -223,6 +223,6 @@ pub(super) fn load_all(
     });
     match failure.into_inner() {
         Some(error) => Err(error),
-        None => Ok(total > 0),
+        None => Ok(()),
     }
 }

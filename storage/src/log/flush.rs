@@ -105,14 +105,6 @@ impl Log {
             fresh: std::mem::take(&mut writer.fresh),
         })
     }
-
-    /// After recovery, once the whole file system was synced.
-    pub(crate) fn mark_recovered(&self) {
-        if self.damage.is_none() {
-            self.flushed.fetch_max(self.log_end_offset(), Ordering::SeqCst);
-            self.checkpoint_is_due();
-        }
-    }
 }
 
 impl<'a> FlushJob<'a> {
@@ -130,7 +122,10 @@ impl<'a> FlushJob<'a> {
             disk.sync_file_system()?;
         } else {
             for sealed in &self.sealed {
-                sealed.file.sync(disk)?;
+                match &sealed.file {
+                    Some(file) => file.sync(disk)?,
+                    None => disk.sync_path(&sealed.segment.path("log"))?,
+                }
                 sealed.segment.sync_indexes()?;
                 disk.sync_path(&sealed.snapshot)?;
             }
