@@ -9,6 +9,9 @@ use jackdaw_test_support::messages::{BrokerId, ListOffsetsRequest};
 use jackdaw_test_support::requests::{self, FETCH, fetch_request, topic};
 use jackdaw_test_support::{Client, batch};
 
+/// Stands for the time of the youngest record; Apache Kafka 2.8 does not know it.
+const LARGEST: i64 = -3;
+
 /// No batch of these tests is larger, decompressed.
 const CAP: usize = 1 << 26;
 
@@ -115,7 +118,7 @@ pub fn list_offset(client: &mut Client, name: &str, time: i64, read_committed: b
         .with_replica_id(BrokerId(-1))
         .with_isolation_level(i8::from(read_committed))
         .with_topics(vec![wanted]);
-    let answer = client.call(7, &request).topics.remove(0).partitions.remove(0);
+    let answer = client.call(if time == LARGEST { 7 } else { 6 }, &request).topics.remove(0).partitions.remove(0);
     (answer.error_code, answer.timestamp, answer.offset, answer.leader_epoch)
 }
 
@@ -164,6 +167,11 @@ fn describe(batches: &[Batch], left: &mut Left) {
 
 /// Asks for everything: bounds, batches and records, what each single offset leads to, and what each point in time does.
 pub fn look(client: &mut Client, name: &str) -> Left {
+    look_for(client, name, &[-1, -2, LARGEST])
+}
+
+/// The same of a broker that is asked for these special times only.
+pub fn look_for(client: &mut Client, name: &str, special: &[i64]) -> Left {
     let log_start = requests::list_offset(client, name, 0, -2);
     let batches = all_batches(client, name, log_start);
     let (first, committed) = (fetch(client, name, log_start, false), fetch(client, name, log_start, true));
@@ -180,7 +188,7 @@ pub fn look(client: &mut Client, name: &str) -> Left {
         left.lines.push(format!("a fetch from {offset} begins with the batch at {base:?}"));
     }
     let stamped = batches.iter().any(|batch| batch.header().is_log_append_time());
-    for time in [-1, -2, -3] {
+    for &time in special {
         for read_committed in [false, true] {
             let (error, at, offset, epoch) = list_offset(client, name, time, read_committed);
             left.names_lost |= (0..log_start).contains(&offset);
