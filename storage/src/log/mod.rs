@@ -12,7 +12,9 @@ mod flush;
 mod keys;
 mod lookup;
 mod read;
+mod replace;
 mod retain;
+mod round;
 mod types;
 mod undo;
 
