@@ -35,7 +35,9 @@ pub struct Both {
     pub kafka: Side,
     pub ours: Side,
     /// None when Kafka is compared with itself.
-    pub broker: Option<Broker>,
+    _broker: Option<Broker>,
+    /// Whether leader epochs are the same too.
+    with_epochs: bool,
 }
 
 /// What makes a broker of ours look after its logs as often as the Kafka of these tests.
@@ -140,7 +142,7 @@ impl Both {
         broker.start_again();
         let (client, data_dir) = (broker.client(), broker.data_dir().to_owned());
         let ours = Side { name: "Jackdaw", topic: topic.to_owned(), client, data_dir };
-        Both { kafka, ours, broker: Some(broker) }
+        Both { kafka, ours, _broker: Some(broker), with_epochs: false }
     }
 
     /// The topic must be one of its own: one Kafka serves all tests.
@@ -160,7 +162,7 @@ impl Both {
             let (client, data_dir) = (broker.client(), broker.data_dir().to_owned());
             (Some(broker), Side { name: "Jackdaw", topic: topic.to_owned(), client, data_dir })
         };
-        let mut both = Both { kafka, ours, broker };
+        let mut both = Both { kafka, ours, _broker: broker, with_epochs: true };
         for side in both.sides() {
             requests::create_topic_with(&mut side.client, &side.topic, 1, configs);
         }
@@ -231,7 +233,7 @@ impl Both {
     /// Compares everything that a client sees, and returns it.
     pub fn same(&mut self) -> Left {
         let [kafka, ours] = self.sides().map(|side| look(&mut side.client, &side.topic));
-        assert_same(&kafka, &ours);
+        assert_same(&kafka, &ours, self.with_epochs);
         kafka
     }
 
@@ -243,12 +245,10 @@ impl Both {
     }
 }
 
-/// Shows only what differs. Asked for the largest timestamp, Kafka may name a record that DeleteRecords took; we do not, and
-/// that is meant.
-pub fn assert_same(kafka: &Left, ours: &Left) {
+/// Shows only what differs.
+pub fn assert_same(kafka: &Left, ours: &Left, with_epochs: bool) {
     let of = |left: &Left| -> Vec<String> {
-        let lines = left.lines.iter().filter(|line| !kafka.names_lost || !line.starts_with("offset of -3,"));
-        lines.cloned().collect()
+        if with_epochs { left.lines.clone() } else { left.lines.iter().map(|line| without_epoch(line)).collect() }
     };
     let (kafka_lines, our_lines) = (of(kafka), of(ours));
     let only = |these: &[String], those: &[String], sign: char| -> String {
@@ -260,6 +260,21 @@ pub fn assert_same(kafka: &Left, ours: &Left) {
         only(&kafka_lines, &our_lines, '-'),
         only(&our_lines, &kafka_lines, '+'),
     );
+    assert_eq!(kafka.times.len(), ours.times.len());
+    for (asked, answered) in kafka.times.iter().zip(&ours.times) {
+        assert!(
+            ours.same_time(asked, answered, with_epochs),
+            "Apache Kafka and we differ about a time:\n- {asked:?}\n+ {answered:?}",
+        );
+    }
+}
+
+/// A log that was taken over goes on in an epoch of its new leader.
+fn without_epoch(line: &str) -> String {
+    match line.split_once(" epoch ") {
+        Some((before, after)) => format!("{before}{}", after.trim_start_matches(|c: char| c.is_ascii_digit())),
+        None => line.to_owned(),
+    }
 }
 
 /// A copy of a folder's files.

@@ -24,7 +24,8 @@ pub struct Found {
     pub value: Option<String>,
 }
 
-/// Everything about one partition, in lines that can be compared.
+/// Everything about one partition, in lines and answers that can be compared.
+#[derive(Default)]
 pub struct Left {
     pub log_start: i64,
     pub end: i64,
@@ -32,8 +33,20 @@ pub struct Left {
     pub lines: Vec<String>,
     /// Of batches with tombstones or markers: until when they stay.
     pub horizons: Vec<i64>,
-    /// Whether the answer about the largest timestamp names an offset that is gone.
-    pub names_lost: bool,
+    /// What was asked about time, and the answers.
+    pub times: Vec<Asked>,
+    /// Offset and timestamp of every record, control records too.
+    every: Vec<(i64, i64)>,
+    /// Whether the broker's clock stamped the records: no two brokers stamp alike.
+    stamped: bool,
+}
+
+/// A time that was asked for, and error code, timestamp, offset and leader epoch of the answer.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Asked {
+    time: i64,
+    read_committed: bool,
+    answer: (i16, i64, i64, i32),
 }
 
 impl Left {
@@ -45,6 +58,28 @@ impl Left {
             (None, value) => format!("={}", value.as_deref().unwrap_or("null")),
         };
         self.records.iter().map(text).collect()
+    }
+
+    /// Whether an answer about time is Kafka's, or better: Kafka names records of the largest timestamp that DeleteRecords took, and
+    /// ends its search in the first segment with a young enough batch, even one that compaction left empty. There we must be exact.
+    pub fn same_time(&self, kafka: &Asked, ours: &Asked, with_epochs: bool) -> bool {
+        let ((error, at, offset, epoch), (our_error, our_at, our_offset, our_epoch)) = (kafka.answer, ours.answer);
+        let epochs_differ = with_epochs && kafka.time != -1 && epoch != our_epoch;
+        if error == our_error && offset == our_offset && (self.stamped || at == our_at) && !epochs_differ {
+            return true;
+        }
+        let lost = offset == -1 || (0..self.log_start).contains(&offset);
+        lost && our_error == 0 && self.exact(ours.time) == Some((our_offset, our_at))
+    }
+
+    /// The record that a time leads to; `Some((-1, -1))` for none, `None` for a question that is not about records.
+    fn exact(&self, time: i64) -> Option<(i64, i64)> {
+        let found = match time {
+            LARGEST => self.every.iter().rev().max_by_key(|(_, at)| *at),
+            0.. => self.every.iter().find(|(_, at)| *at >= time),
+            _ => return None,
+        };
+        Some(found.copied().unwrap_or((-1, -1)))
     }
 
     pub fn offsets(&self) -> Vec<i64> {
@@ -158,6 +193,7 @@ fn describe(batches: &[Batch], left: &mut Left) {
                 found.key,
                 found.value.as_deref().map(|value| value.get(..80).unwrap_or(value)),
             ));
+            left.every.push((offset, timestamp));
             if !header.is_control() {
                 left.records.push(found);
             }
@@ -177,8 +213,7 @@ pub fn look_for(client: &mut Client, name: &str, special: &[i64]) -> Left {
     let (first, committed) = (fetch(client, name, log_start, false), fetch(client, name, log_start, true));
     let aborted = all_aborted(client, name, log_start, first.bounds.1);
     let end = first.bounds.1;
-    let mut left =
-        Left { log_start, end, records: Vec::new(), lines: Vec::new(), horizons: Vec::new(), names_lost: false };
+    let mut left = Left { log_start, end, ..Left::default() };
     left.lines.push(format!("log start, high watermark, last stable offset: {:?}", first.bounds));
     left.lines.push(format!("the same when reading committed: {:?}", committed.bounds));
     left.lines.push(format!("aborted transactions (producer, first offset): {aborted:?}"));
@@ -187,28 +222,19 @@ pub fn look_for(client: &mut Client, name: &str, special: &[i64]) -> Left {
         let base = fetch(client, name, offset, false).batches.first().map(|batch| batch.header().base_offset());
         left.lines.push(format!("a fetch from {offset} begins with the batch at {base:?}"));
     }
-    let stamped = batches.iter().any(|batch| batch.header().is_log_append_time());
-    for &time in special {
-        for read_committed in [false, true] {
-            let (error, at, offset, epoch) = list_offset(client, name, time, read_committed);
-            left.names_lost |= (0..log_start).contains(&offset);
-            // The latest offset comes with the leader's epoch, which counts the leader's starts.
-            let epoch = if time == -1 { "of now".to_owned() } else { epoch.to_string() };
-            let at = if stamped && at >= 0 { "append time".to_owned() } else { at.to_string() };
-            left.lines
-                .push(format!("offset of {time}, committed {read_committed}: {error} {at} {offset} epoch {epoch}"));
-        }
-    }
-    let mut times: Vec<i64> = left.records.iter().flat_map(|found| [-1, 0, 1].map(|d| found.timestamp + d)).collect();
+    left.stamped = batches.iter().any(|batch| batch.header().is_log_append_time());
+    let mut times: Vec<i64> = left.every.iter().flat_map(|(_, time)| [-1, 0, 1].map(|step| time + step)).collect();
     times.sort_unstable();
     times.dedup();
-    for (index, time) in times.into_iter().filter(|time| *time >= 0).enumerate() {
-        let (error, at, offset, epoch) = list_offset(client, name, time, false);
-        if !stamped {
-            left.lines.push(format!("offset of {time}: {error} {at} {offset} epoch {epoch}"));
-        } else if index == 0 {
-            left.lines.push(format!("offset of the first time: {error} {offset} epoch {epoch}"));
-        }
+    times.retain(|time| *time >= 0);
+    if left.stamped {
+        times.truncate(1);
+    }
+    let asked =
+        special.iter().flat_map(|time| [(*time, false), (*time, true)]).chain(times.iter().map(|time| (*time, false)));
+    for (time, read_committed) in asked {
+        let answer = list_offset(client, name, time, read_committed);
+        left.times.push(Asked { time, read_committed, answer });
     }
     left
 }
