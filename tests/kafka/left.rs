@@ -17,24 +17,24 @@ const CAP: usize = 1 << 26;
 
 /// A record in its place.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Found {
-    pub offset: i64,
-    pub timestamp: i64,
-    pub key: Option<String>,
-    pub value: Option<String>,
+pub(crate) struct Found {
+    pub(crate) offset: i64,
+    pub(crate) timestamp: i64,
+    pub(crate) key: Option<String>,
+    pub(crate) value: Option<String>,
 }
 
 /// Everything about one partition, in lines and answers that can be compared.
 #[derive(Default)]
-pub struct Left {
-    pub log_start: i64,
-    pub end: i64,
-    pub records: Vec<Found>,
-    pub lines: Vec<String>,
+pub(crate) struct Left {
+    pub(crate) log_start: i64,
+    pub(crate) end: i64,
+    pub(crate) records: Vec<Found>,
+    pub(crate) lines: Vec<String>,
     /// Of batches with tombstones or markers: until when they stay.
-    pub horizons: Vec<i64>,
+    pub(crate) horizons: Vec<i64>,
     /// What was asked about time, and the answers.
-    pub times: Vec<Asked>,
+    pub(crate) times: Vec<Asked>,
     /// Offset and timestamp of every record, control records too.
     every: Vec<(i64, i64)>,
     /// Whether the broker's clock stamped the records: no two brokers stamp alike.
@@ -43,7 +43,7 @@ pub struct Left {
 
 /// A time that was asked for, and error code, timestamp, offset and leader epoch of the answer.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Asked {
+pub(crate) struct Asked {
     time: i64,
     read_committed: bool,
     answer: (i16, i64, i64, i32),
@@ -51,7 +51,7 @@ pub struct Asked {
 
 impl Left {
     /// `key=value`, a tombstone as `key`, a record without a key as `=value`; control records are left out.
-    pub fn texts(&self) -> Vec<String> {
+    pub(crate) fn texts(&self) -> Vec<String> {
         let text = |found: &Found| match (&found.key, &found.value) {
             (Some(key), Some(value)) => format!("{key}={value}"),
             (Some(key), None) => key.clone(),
@@ -62,7 +62,7 @@ impl Left {
 
     /// Whether an answer about time is Kafka's, or better: Kafka names records of the largest timestamp that DeleteRecords took, and
     /// ends its search in the first segment with a young enough batch, even one that compaction left empty. There we must be exact.
-    pub fn same_time(&self, kafka: &Asked, ours: &Asked, with_epochs: bool) -> bool {
+    pub(crate) fn same_time(&self, kafka: &Asked, ours: &Asked, with_epochs: bool) -> bool {
         let ((error, at, offset, epoch), (our_error, our_at, our_offset, our_epoch)) = (kafka.answer, ours.answer);
         let epochs_differ = with_epochs && kafka.time != -1 && epoch != our_epoch;
         if error == our_error && offset == our_offset && (self.stamped || at == our_at) && !epochs_differ {
@@ -82,7 +82,7 @@ impl Left {
         Some(found.copied().unwrap_or((-1, -1)))
     }
 
-    pub fn offsets(&self) -> Vec<i64> {
+    pub(crate) fn offsets(&self) -> Vec<i64> {
         self.records.iter().map(|found| found.offset).collect()
     }
 }
@@ -92,7 +92,7 @@ fn shown(bytes: Option<&[u8]>) -> Option<String> {
 }
 
 /// Whole batches of a fetch answer; Kafka may cut the last one off.
-pub fn whole_batches(fetched: Bytes) -> Vec<Batch> {
+pub(crate) fn whole_batches(fetched: Bytes) -> Vec<Batch> {
     let mut rest = fetched;
     let mut batches = Vec::new();
     while rest.len() >= batch::at::RECORDS {
@@ -108,13 +108,13 @@ pub fn whole_batches(fetched: Bytes) -> Vec<Batch> {
 }
 
 /// One answer's batches, with the start of the log, its high watermark and last stable offset, and aborted transactions.
-pub struct Answer {
-    pub batches: Vec<Batch>,
-    pub bounds: (i64, i64, i64),
-    pub aborted: Vec<(i64, i64)>,
+pub(crate) struct Answer {
+    pub(crate) batches: Vec<Batch>,
+    pub(crate) bounds: (i64, i64, i64),
+    pub(crate) aborted: Vec<(i64, i64)>,
 }
 
-pub fn fetch(client: &mut Client, name: &str, offset: i64, read_committed: bool) -> Answer {
+pub(crate) fn fetch(client: &mut Client, name: &str, offset: i64, read_committed: bool) -> Answer {
     let request = fetch_request(name, 0, offset, 0, 0).with_isolation_level(i8::from(read_committed));
     let mut response = client.call(FETCH, &request);
     assert_eq!(response.error_code, 0);
@@ -129,7 +129,7 @@ pub fn fetch(client: &mut Client, name: &str, offset: i64, read_committed: bool)
 }
 
 /// All batches from an offset on.
-pub fn all_batches(client: &mut Client, name: &str, from: i64) -> Vec<Batch> {
+pub(crate) fn all_batches(client: &mut Client, name: &str, from: i64) -> Vec<Batch> {
     let mut all: Vec<Batch> = Vec::new();
     let mut offset = from;
     loop {
@@ -146,7 +146,7 @@ fn all_aborted(client: &mut Client, name: &str, from: i64, end: i64) -> BTreeSet
 }
 
 /// Error, timestamp, offset and leader epoch of an answer about time.
-pub fn list_offset(client: &mut Client, name: &str, time: i64, read_committed: bool) -> (i16, i64, i64, i32) {
+pub(crate) fn list_offset(client: &mut Client, name: &str, time: i64, read_committed: bool) -> (i16, i64, i64, i32) {
     let wanted = ListOffsetsPartition::default().with_partition_index(0).with_timestamp(time);
     let wanted = ListOffsetsTopic::default().with_name(topic(name)).with_partitions(vec![wanted]);
     let request = ListOffsetsRequest::default()
@@ -185,7 +185,7 @@ fn describe(batches: &[Batch], left: &mut Left) {
             let record = record.expect("a sound record from a broker");
             let (offset, timestamp) = (decoded.offset(&record), decoded.timestamp(&record));
             let headers: Vec<_> =
-                record.headers().map(|header| (shown(Some(header.key.as_ref())), shown(header.value))).collect();
+                record.headers().map(|header| (shown(Some(header.key)), shown(header.value))).collect();
             let found = Found { offset, timestamp, key: shown(record.key), value: shown(record.value) };
             left.lines.push(format!(
                 "  record {offset} at {} key {:?} value {:?} headers {headers:?}",
@@ -202,12 +202,12 @@ fn describe(batches: &[Batch], left: &mut Left) {
 }
 
 /// Asks for everything: bounds, batches and records, what each single offset leads to, and what each point in time does.
-pub fn look(client: &mut Client, name: &str) -> Left {
+pub(crate) fn look(client: &mut Client, name: &str) -> Left {
     look_for(client, name, &[-1, -2, LARGEST])
 }
 
 /// The same of a broker that is asked for these special times only.
-pub fn look_for(client: &mut Client, name: &str, special: &[i64]) -> Left {
+pub(crate) fn look_for(client: &mut Client, name: &str, special: &[i64]) -> Left {
     let log_start = requests::list_offset(client, name, 0, -2);
     let batches = all_batches(client, name, log_start);
     let (first, committed) = (fetch(client, name, log_start, false), fetch(client, name, log_start, true));
@@ -240,7 +240,7 @@ pub fn look_for(client: &mut Client, name: &str, special: &[i64]) -> Left {
 }
 
 /// Error code, log start and high watermark of a fetch that is refused.
-pub fn fetch_error(client: &mut Client, name: &str, offset: i64) -> (i16, i64, i64) {
+pub(crate) fn fetch_error(client: &mut Client, name: &str, offset: i64) -> (i16, i64, i64) {
     let mut response = client.call(FETCH, &fetch_request(name, 0, offset, 0, 0));
     let partition = response.responses.remove(0).partitions.remove(0);
     (partition.error_code, partition.log_start_offset, partition.high_watermark)

@@ -51,7 +51,7 @@ fn interwoven(side: &mut Side, codec: Codec) {
 }
 
 /// The same in any Kafka.
-pub fn interwoven_by(connect: &dyn Fn() -> Client, side: &mut Side, codec: Codec) {
+pub(crate) fn interwoven_by(connect: &dyn Fn() -> Client, side: &mut Side, codec: Codec) {
     let mut producers = producers(connect, side, &["one", "two", "three"]);
     let [one, two, three] = &mut producers[..] else { unreachable!("three were asked for") };
     let topic = side.topic.clone();
