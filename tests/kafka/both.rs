@@ -173,6 +173,10 @@ impl Both {
         [&mut self.kafka, &mut self.ours]
     }
 
+    pub(crate) fn each(&mut self, act: impl FnMut(&mut Side)) {
+        self.sides().into_iter().for_each(act);
+    }
+
     /// The same answer of both to the same bytes: error code and base offset.
     pub(crate) fn try_produce(&mut self, records: &Bytes) -> (i16, i64) {
         let [kafka, ours] = self.sides().map(|side| {
@@ -190,7 +194,7 @@ impl Both {
     }
 
     pub(crate) fn alter(&mut self, configs: &[(&str, &str)]) {
-        self.sides().map(|side| side.alter(configs));
+        self.each(|side| side.alter(configs));
     }
 
     /// The same answer of both: error code and low watermark.
@@ -202,7 +206,7 @@ impl Both {
 
     /// Waits until the log begins here in both. That both decide about a whole log at once makes this a sign that they did.
     pub(crate) fn wait_log_start(&mut self, offset: i64) {
-        self.sides().map(|side| {
+        self.each(|side| {
             side.until(&format!("log start {offset}"), |side| {
                 let start = requests::list_offset(&mut side.client, &side.topic, 0, -2);
                 if start == offset { Ok(()) } else { Err(format!("it is {start}")) }
@@ -212,7 +216,7 @@ impl Both {
 
     /// Waits until the segments are these in both.
     pub(crate) fn wait_segments(&mut self, bases: &[i64]) {
-        self.sides().map(|side| {
+        self.each(|side| {
             side.until(&format!("segments {bases:?}"), |side| {
                 let found = side.segments();
                 if found == bases { Ok(()) } else { Err(format!("they are {found:?}")) }
@@ -222,7 +226,7 @@ impl Both {
 
     /// Waits until the cleaner of both has been up to here, and not beyond.
     pub(crate) fn wait_cleaned_to(&mut self, offset: i64) {
-        self.sides().map(|side| {
+        self.each(|side| {
             side.until(&format!("compaction up to {offset}"), |side| match side.cleaned_to() {
                 Some(cleaned) if cleaned == offset => Ok(()),
                 other => Err(format!("{other:?}")),
@@ -233,7 +237,7 @@ impl Both {
     /// Compares everything that a client sees, and returns it.
     pub(crate) fn same(&mut self) -> Left {
         let [kafka, ours] = self.sides().map(|side| look(&mut side.client, &side.topic));
-        assert_same(&kafka, &ours, self.with_epochs);
+        assert_same(&self.kafka.topic, &kafka, &ours, self.with_epochs);
         kafka
     }
 
@@ -246,7 +250,7 @@ impl Both {
 }
 
 /// Shows only what differs.
-pub(crate) fn assert_same(kafka: &Left, ours: &Left, with_epochs: bool) {
+pub(crate) fn assert_same(topic: &str, kafka: &Left, ours: &Left, with_epochs: bool) {
     let of = |left: &Left| -> Vec<String> {
         if with_epochs { left.lines.clone() } else { left.lines.iter().map(|line| without_epoch(line)).collect() }
     };
@@ -256,7 +260,7 @@ pub(crate) fn assert_same(kafka: &Left, ours: &Left, with_epochs: bool) {
     };
     assert!(
         kafka_lines == our_lines,
-        "what is left in Apache Kafka (-) and here (+) differs:\n{}{}",
+        "what is left of {topic} in Apache Kafka (-) and here (+) differs:\n{}{}",
         only(&kafka_lines, &our_lines, '-'),
         only(&our_lines, &kafka_lines, '+'),
     );
@@ -264,7 +268,7 @@ pub(crate) fn assert_same(kafka: &Left, ours: &Left, with_epochs: bool) {
     for (asked, answered) in kafka.times.iter().zip(&ours.times) {
         assert!(
             ours.same_time(asked, answered, with_epochs),
-            "Apache Kafka and we differ about a time:\n- {asked:?}\n+ {answered:?}",
+            "Apache Kafka and we differ about a time in {topic}:\n- {asked:?}\n+ {answered:?}",
         );
     }
 }

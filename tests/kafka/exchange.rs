@@ -61,11 +61,12 @@ fn views(client: &mut Client, names: &[&'static str], special: &[i64]) -> BTreeM
     names.iter().map(|name| (*name, view(client, name, special))).collect()
 }
 
-fn assert_views(kafka: &BTreeMap<&'static str, View>, ours: &BTreeMap<&'static str, View>) {
+/// `with_epochs`: also those of answers about time. Those of batches are among the bytes.
+fn assert_views(kafka: &BTreeMap<&'static str, View>, ours: &BTreeMap<&'static str, View>, with_epochs: bool) {
     assert!(!kafka.is_empty());
     for (name, view) in kafka {
         assert!(!view.bytes.is_empty(), "{name} is empty");
-        assert_same(&view.left, &ours[name].left, true);
+        assert_same(name, &view.left, &ours[name].left, with_epochs);
         assert!(view.bytes == ours[name].bytes, "the bytes of the batches of {name} differ");
     }
 }
@@ -207,7 +208,7 @@ fn a_log_directory_of_kafka_4_3_is_taken_over_lived_in_and_given_back() {
     let mut broker = import(&kafka, &data_dir);
     let mut client = broker.client();
     assert_folders(&kafka.data_dir(), &data_dir, TOPICS);
-    assert_views(&before, &views(&mut client, TOPICS, ALL_TIMES));
+    assert_views(&before, &views(&mut client, TOPICS, ALL_TIMES), true);
     assert_eq!(TOPICS.iter().map(|name| configs(&mut client, name)).collect::<Vec<_>>(), kafkas_configs);
     assert_eq!(committed(&mut client, "readers", "everything"), (11, Some("m".to_owned())));
 
@@ -230,7 +231,8 @@ fn a_log_directory_of_kafka_4_3_is_taken_over_lived_in_and_given_back() {
     let mut client = kafka.client();
     assert_folders(&data_dir, &kafka.data_dir(), &all);
     let after = views(&mut client, &all, ALL_TIMES);
-    assert_views(&after, &before);
+    // Kafka's controller counts epochs on from where it was, which is below ours; then Kafka forgets where ours began.
+    assert_views(&after, &before, false);
     // It is Kafka's again in every way.
     produce(&mut client, "ours", 0, records(THEN + 120_000, &[("a", Some("after all"))]));
     assert_eq!(requests::list_offset(&mut client, "ours", 0, -1), after["ours"].left.end + 1);
@@ -269,7 +271,7 @@ fn a_log_directory_of_kafka_2_8_is_taken_over() {
     let mut broker = import(&kafka, &data_dir);
     let mut client = broker.client();
     assert_folders(&kafka.data_dir(), &data_dir, topics);
-    assert_views(&before, &views(&mut client, topics, old_times));
+    assert_views(&before, &views(&mut client, topics, old_times), true);
     assert_eq!(topics.map(|name| configs(&mut client, name)), kafkas_configs);
     assert_eq!(committed(&mut client, "readers", "everything"), (11, Some("m".to_owned())));
     fill(&mut client, "everything", 7, 24, THEN + 60_000);
