@@ -241,11 +241,17 @@ impl Both {
         kafka
     }
 
-    /// The same, and the same segments.
+    /// The same, and the same segments, as soon as both have put away the files of what is gone.
     pub(crate) fn same_with_segments(&mut self) -> Left {
-        let [kafka, ours] = self.sides().map(|side| side.segments());
-        assert_eq!(kafka, ours, "base offsets of Apache Kafka's segments and of ours");
-        self.same()
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let [kafka, ours] = self.sides().map(|side| side.segments());
+            if kafka == ours {
+                return self.same();
+            }
+            assert!(Instant::now() < deadline, "segments begin at {kafka:?} in Apache Kafka and at {ours:?} here");
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 }
 
