@@ -9,6 +9,7 @@
 mod closed;
 mod indexes;
 mod listing;
+mod resume;
 mod scan;
 mod segments;
 mod snapshots;
@@ -25,7 +26,7 @@ use crate::disk::Disk;
 use crate::disk::unless_full;
 use crate::epochs::Epochs;
 use crate::error::{OpenError, StorageError};
-use crate::log::{Damage, Log, LogParts, Writer};
+use crate::log::{Damage, Hole, Log, LogParts, Writer};
 use crate::producers::Producers;
 use crate::segment::{End, Segment};
 
@@ -143,16 +144,33 @@ impl Loader<'_> {
         Ok(())
     }
 
-    fn quarantine(&mut self, segment: &Segment, offset: i64, position: u64, reason: &str) {
-        let error = segment.corrupt(position, reason);
-        tracing::error!(topic = %self.request.topic, partition = self.request.partition, %error, "partition quarantined");
-        self.damage = Some(Damage { offset, error });
+    fn quarantine(&mut self, hole: Hole) {
+        self.damage.get_or_insert_default().add(hole);
+    }
+
+    /// What a person has to know of a quarantined partition.
+    fn report(&self, start: i64, end: i64) {
+        let Some(damage) = &self.damage else { return };
+        for hole in damage.holes() {
+            let (from, to) = (hole.from, hole.to.min(end.max(hole.from)));
+            tracing::error!(
+                topic = %self.request.topic, partition = self.request.partition, error = %hole.error,
+                "offsets from {from} to below {to} cannot be read"
+            );
+        }
+        tracing::error!(
+            topic = %self.request.topic, partition = self.request.partition, dir = %self.request.path.display(),
+            readable = damage.readable(start, end),
+            "the partition is quarantined: what is readable is served, appends are refused; stop the broker and restore the \
+             damaged file from a copy, or delete the topic"
+        );
     }
 
     fn finish(mut self, topic_id: Uuid, stored_epochs: Option<&Epochs>) -> Result<Loaded, OpenError> {
         let last_end = |segments: &[Arc<Segment>]| segments.last().map_or(0, |s| s.end().offset);
         let first_base = self.segments.first().map_or(0, |s| s.base());
         let start = self.request.log_start.unwrap_or(0).max(first_base);
+        self.report(start, last_end(&self.segments));
         if start > last_end(&self.segments) && self.damage.is_none() {
             // Everything up to the start was deleted, and what would show it is lost.
             for segment in std::mem::take(&mut self.segments) {
