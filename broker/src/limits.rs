@@ -47,6 +47,9 @@ pub const WRITE_DEADLINE: Duration = Duration::from_secs(60);
 /// How often idle and stalled connections are looked for.
 pub const CONNECTION_CHECK: Duration = Duration::from_secs(1);
 
+/// A start that takes longer tells so often how far it has come.
+pub const RECOVERY_REPORT: Duration = Duration::from_secs(3);
+
 const _: () = assert!(PRODUCE_RUN_REQUESTS <= IN_FLIGHT_PER_CONNECTION);
 const _: () = assert!(8 * READ_BUFFER_BYTES <= POOLED_BUFFER_BYTES);
 
@@ -55,6 +58,9 @@ pub const COLD_READERS: usize = 8;
 
 /// Budget for requests larger than a read buffer, over all connections, where `queued.max.request.bytes` is not set.
 pub const REQUEST_BUDGET_BYTES: usize = 512 * 1024 * 1024;
+
+/// The cleaner rests at least so long when there was nothing to compact, whatever `log.cleaner.backoff.ms` says.
+pub const CLEANER_REST_MIN: Duration = Duration::from_millis(10);
 
 /// How long a stopping broker waits for its connections to end.
 pub const STOP_DEADLINE: Duration = Duration::from_secs(5);

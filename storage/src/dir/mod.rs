@@ -25,7 +25,7 @@ use closed::{take_closed_index, write_closed_index};
 use flush::{SYNC_TOGETHER_MIN, flush_many};
 pub use foreign::UNFINISHED_IMPORT;
 pub(crate) use shared::Shared;
-pub use start::RecoveryProgress;
+pub use start::{LoadedLog, RecoveryProgress};
 use start::{load_all, read_meta};
 
 /// A log directory, locked against other brokers while it is open.
@@ -82,6 +82,13 @@ impl LogDir {
     /// All logs, by topic and partition.
     pub fn logs(&self) -> Vec<Arc<Log>> {
         self.shared.logs.lock().values().cloned().collect()
+    }
+
+    /// The logs that a compaction may find something in: their `cleanup.policy` names compact, and they have more than an
+    /// active segment.
+    pub fn logs_to_compact(&self) -> Vec<Arc<Log>> {
+        let logs = self.shared.logs.lock();
+        logs.values().filter(|log| log.is_compacted() && log.segment_count() > 1).cloned().collect()
     }
 
     /// Creates an empty log. Its directory becomes durable with its first flush: before that, nothing in it was

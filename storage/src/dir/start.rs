@@ -18,22 +18,33 @@ use crate::checkpoint::{
 use crate::closed::Stamp;
 use crate::config::{LogConfig, LogDirOptions};
 use crate::disk::Disk;
-use crate::error::OpenError;
-use crate::recovery::{LoadRequest, load};
+use crate::error::{OpenError, StorageError};
+use crate::recovery::{LoadRequest, Watch, load, unchecked_bytes};
 use crate::trash::What;
 
-/// Told after each partition that was loaded.
+/// Told after each partition that was loaded, and now and then within one that takes long.
 #[derive(Debug, Clone)]
 pub struct RecoveryProgress {
-    /// The partition's topic.
-    pub topic: Arc<str>,
-    /// Its number.
-    pub partition: i32,
     /// How many partitions are loaded by now.
     pub loaded: usize,
     /// Of how many.
     pub total: usize,
-    /// Bytes that were walked because the last stop was not clean.
+    /// Bytes that were checked by now because the last stop was not clean.
+    pub bytes_done: u64,
+    /// Of about how many.
+    pub bytes_total: u64,
+    /// The partition that was loaded just now.
+    pub log: Option<LoadedLog>,
+}
+
+/// A partition that was loaded.
+#[derive(Debug, Clone)]
+pub struct LoadedLog {
+    /// Its topic.
+    pub topic: Arc<str>,
+    /// Its number.
+    pub partition: i32,
+    /// Bytes of it that were checked.
     pub checked_bytes: u64,
     /// Bytes cut off as torn.
     pub cut_bytes: u64,
@@ -166,6 +177,17 @@ pub(super) fn load_all(
         return Ok(total > 0);
     }
     let checkpoints = Checkpoints::read(disk)?;
+    let bytes_total = if clean { 0 } else { big_ones_first(disk, options.recovery_threads, &checkpoints, &mut found)? };
+    let tell = |bytes_done| {
+        progress(RecoveryProgress {
+            loaded: loaded.load(Ordering::Relaxed),
+            total,
+            bytes_done,
+            bytes_total,
+            log: None,
+        });
+    };
+    let watch = Watch::new(bytes_total, &tell);
     let topics: Mutex<HashMap<String, (Arc<str>, Arc<LogConfig>)>> = Mutex::default();
     let load_one = |key: &(String, i32)| {
         let share = || (Arc::from(key.0.as_str()), Arc::new(config_for(&key.0)));
@@ -181,6 +203,7 @@ pub(super) fn load_all(
             log_start: checkpoints.log_starts.get(key).copied(),
             high_watermark: checkpoints.high_watermarks.get(key).copied().unwrap_or(0),
             clean,
+            watch: &watch,
         })
     };
     let failure = Mutex::new(None);
@@ -194,12 +217,16 @@ pub(super) fn load_all(
                 let topic = Arc::clone(one.log.topic_arc());
                 shared.logs.lock().insert((Arc::clone(&topic), key.1), Arc::new(one.log));
                 progress(RecoveryProgress {
-                    topic,
-                    partition: key.1,
                     loaded: loaded.fetch_add(1, Ordering::Relaxed) + 1,
                     total,
-                    checked_bytes: one.checked_bytes,
-                    cut_bytes: one.cut_bytes,
+                    bytes_done: watch.done(),
+                    bytes_total: watch.total,
+                    log: Some(LoadedLog {
+                        topic,
+                        partition: key.1,
+                        checked_bytes: one.checked_bytes,
+                        cut_bytes: one.cut_bytes,
+                    }),
                 });
             }
             Err(error) => {
@@ -211,4 +238,27 @@ pub(super) fn load_all(
         Some(error) => Err(error),
         None => Ok(total > 0),
     }
+}
+
+/// Sorts logs so that the ones that take longest come first: the last thread to finish then has a small one. Answers
+/// how many bytes are to be checked in all.
+fn big_ones_first(
+    disk: &Disk,
+    threads: usize,
+    checkpoints: &Checkpoints,
+    found: &mut Vec<(String, i32)>,
+) -> Result<u64, StorageError> {
+    let measured = in_parallel(threads, found.len(), 64, |range| {
+        let bytes_of = |key: &(String, i32)| {
+            let path = disk.root().join(format!("{}-{}", key.0, key.1));
+            unchecked_bytes(disk, &path, checkpoints.recovery_point(key))
+        };
+        found[range].iter().map(bytes_of).collect::<Result<Vec<u64>, _>>()
+    });
+    let sizes = measured.into_iter().collect::<Result<Vec<_>, _>>()?.concat();
+    let total = sizes.iter().sum();
+    let mut sized: Vec<_> = sizes.into_iter().zip(std::mem::take(found)).collect();
+    sized.sort_by_key(|(bytes, _)| std::cmp::Reverse(*bytes));
+    *found = sized.into_iter().map(|(_, key)| key).collect();
+    Ok(total)
 }

@@ -27,6 +27,11 @@ impl TimeIndex {
         self.largest
     }
 
+    /// How many entries there are.
+    pub(crate) fn entries(&self) -> usize {
+        self.entries.len()
+    }
+
     /// Takes in a batch.
     pub(crate) fn observe(&mut self, max_timestamp: i64, last_relative_offset: u32) {
         if max_timestamp > self.largest.map_or(-1, |l| l.timestamp) {

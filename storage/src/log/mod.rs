@@ -13,7 +13,9 @@ mod flush;
 mod keys;
 mod lookup;
 mod read;
+mod replace;
 mod retain;
+mod round;
 mod types;
 mod undo;
 

@@ -9,8 +9,9 @@ use super::LoadRequest;
 use crate::checkpoint::{LEADER_EPOCHS, PARTITION_METADATA, decode_epochs, decode_partition_metadata};
 use crate::disk::Disk;
 use crate::epochs::Epochs;
-use crate::error::OpenError;
+use crate::error::{OpenError, StorageError};
 use crate::segment::file_name;
+use crate::swap::{CLEANED, SWAP, settle};
 
 /// Files of a partition directory, by base offset.
 #[derive(Default)]
@@ -43,13 +44,15 @@ pub(super) fn base_of(name: &str, suffix: &str) -> Option<i64> {
 /// Lists a partition directory, and removes what operations that were never finished left in it.
 pub(super) fn list(disk: &Disk, path: &Path) -> Result<Listing, OpenError> {
     let mut listing = Listing::default();
-    let entries = disk.list(path)?;
+    let mut entries = disk.list(path)?;
+    if entries.iter().any(|e| e.name.ends_with(SWAP) || e.name.ends_with(CLEANED)) {
+        settle(disk, path)?;
+        entries = disk.list(path)?;
+    }
     for entry in entries.iter().filter(|e| !e.is_dir) {
         let name = entry.name.as_str();
-        if name.ends_with(".deleted") || name.ends_with(".cleaned") || name.ends_with(".tmp") {
+        if name.ends_with(".deleted") || name.ends_with(".tmp") {
             disk.remove_file(&path.join(name))?;
-        } else if name.ends_with(".swap") {
-            return Err(OpenError::UnfinishedSwap { path: path.join(name) });
         } else if let Some(base) = base_of(name, "log") {
             listing.logs.insert(base, entry.len);
         } else if let Some(base) = base_of(name, "index") {
@@ -100,4 +103,13 @@ pub(super) fn read_epochs(disk: &Disk, path: &Path) -> Result<Option<Epochs>, Op
             Ok(None)
         }
     }
+}
+
+/// Bytes of the segments that a start after a crash has to walk.
+pub(crate) fn unchecked_bytes(disk: &Disk, path: &Path, recovery_point: Option<i64>) -> Result<u64, StorageError> {
+    let mut logs: Vec<(i64, u64)> =
+        disk.list(path)?.iter().filter_map(|entry| Some((base_of(&entry.name, "log")?, entry.len))).collect();
+    logs.sort_unstable();
+    let first = logs.partition_point(|(base, _)| *base <= recovery_point.unwrap_or(0)).saturating_sub(1);
+    Ok(logs[first..].iter().map(|(_, len)| len).sum())
 }

@@ -13,6 +13,7 @@ mod resume;
 mod scan;
 mod segments;
 mod snapshots;
+mod watch;
 
 use std::path::Path;
 use std::sync::{Arc, Weak};
@@ -32,11 +33,13 @@ use crate::segment::{End, Segment};
 
 pub(crate) use closed::{Shares, from_closed};
 pub(crate) use indexes::{check_indexes, fits, leads_to_batch, rebuild_indexes};
+pub(crate) use listing::unchecked_bytes;
 use listing::{Listing, list, read_epochs, read_topic_id};
 use scan::Replay;
 pub(crate) use scan::scan_headers;
 use snapshots::remove_stray_snapshots;
 pub(crate) use snapshots::{load_producers, remove_snapshots_above};
+pub(crate) use watch::Watch;
 
 /// What is known of a partition before its directory is read.
 pub(crate) struct LoadRequest<'a> {
@@ -52,6 +55,7 @@ pub(crate) struct LoadRequest<'a> {
     pub(crate) high_watermark: i64,
     /// The last broker closed the directory in order.
     pub(crate) clean: bool,
+    pub(crate) watch: &'a Watch<'a>,
 }
 
 /// A loaded log, and what that took.

@@ -94,7 +94,11 @@ impl Loader<'_> {
         let walked = u32::try_from(file_len).unwrap_or(u32::MAX);
         let interval = u64::from(self.request.config.index_interval_bytes);
         let mut replay = std::mem::take(&mut self.replay);
-        let mut scan = scan(&file, base, walked, self.checked_from, interval, |step| replay.apply(&step))?;
+        let watch = self.request.watch;
+        let mut scan = scan(&file, base, walked, self.checked_from, interval, |step| {
+            replay.apply(&step);
+            watch.add(step.header.size_in_bytes() as u64);
+        })?;
         self.checked_bytes += file_len;
         if scan.bad.is_none() && u64::from(scan.end.size) < file_len {
             scan.bad = Some((u64::from(scan.end.size), "the file is larger than a segment can be".to_owned()));
