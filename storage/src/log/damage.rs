@@ -42,7 +42,7 @@ impl Damage {
     /// What can be read, for people.
     pub(crate) fn readable(&self, start: i64, end: i64) -> String {
         let froms = std::iter::once(start).chain(self.0.iter().map(|hole| hole.to));
-        let tos = self.0.iter().map(|hole| hole.from).chain([end]);
+        let tos = self.0.iter().map(|hole| hole.from.min(end)).chain([end]);
         let ranges = froms.zip(tos).filter(|(from, to)| from < to).map(|(from, to)| format!("{from} to {}", to - 1));
         let ranges: Vec<_> = ranges.collect();
         if ranges.is_empty() { "nothing".to_owned() } else { ranges.join(", ") }
