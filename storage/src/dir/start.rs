@@ -19,7 +19,7 @@ use crate::closed::Stamp;
 use crate::config::{LogConfig, LogDirOptions};
 use crate::disk::Disk;
 use crate::error::{OpenError, StorageError};
-use crate::recovery::{LoadRequest, Watch, load, unchecked_bytes};
+use crate::recovery::{LoadRequest, Loaded, Watch, load, unchecked_bytes};
 use crate::trash::What;
 
 /// Told after each partition that was loaded, and now and then within one that takes long.
@@ -157,7 +157,24 @@ impl Checkpoints {
     }
 }
 
-/// Loads every partition directory; whether there were any.
+/// What the partitions of one topic share, made once for each topic.
+struct Policies<'a> {
+    config_for: &'a (dyn Fn(&str) -> LogConfig + Sync),
+    by_topic: Mutex<HashMap<String, Policy>>,
+}
+
+/// Name and policy of a topic.
+type Policy = (Arc<str>, Arc<LogConfig>);
+
+impl Policies<'_> {
+    fn of(&self, topic: &str) -> Policy {
+        let mut by_topic = self.by_topic.lock();
+        let made = || (Arc::from(topic), Arc::new((self.config_for)(topic)));
+        by_topic.entry(topic.to_owned()).or_insert_with(made).clone()
+    }
+}
+
+/// Loads every partition directory.
 pub(super) fn load_all(
     shared: &Arc<Shared>,
     options: &LogDirOptions,
@@ -165,7 +182,7 @@ pub(super) fn load_all(
     closed: Option<(Stamp, Vec<u8>)>,
     config_for: &(dyn Fn(&str) -> LogConfig + Sync),
     progress: &(dyn Fn(RecoveryProgress) + Sync),
-) -> Result<bool, OpenError> {
+) -> Result<(), OpenError> {
     let disk = &shared.disk;
     let mut found = stored_logs(disk)?;
     let total = found.len();
@@ -176,7 +193,7 @@ pub(super) fn load_all(
         // What the last stop left is what the checkpoint files say.
         shared.logs.lock().values().for_each(|log| log.checkpointed.store(log.flushed_offset(), Ordering::Release));
         disk.checkpoint_due.store(false, Ordering::SeqCst);
-        return Ok(total > 0);
+        return Ok(());
     }
     let checkpoints = Checkpoints::read(disk)?;
     let bytes_total = if clean { 0 } else { big_ones_first(disk, options.recovery_threads, &checkpoints, &mut found)? };
@@ -189,49 +206,27 @@ pub(super) fn load_all(
             log: None,
         });
     };
-    let watch = Watch::new(bytes_total, &tell);
-    let topics: Mutex<HashMap<String, (Arc<str>, Arc<LogConfig>)>> = Mutex::default();
-    let load_one = |key: &(String, i32)| {
-        let share = || (Arc::from(key.0.as_str()), Arc::new(config_for(&key.0)));
-        let (topic, config) = topics.lock().entry(key.0.clone()).or_insert_with(share).clone();
-        load(LoadRequest {
-            disk,
-            shared: Arc::downgrade(shared),
-            path: Arc::from(disk.root().join(format!("{}-{}", key.0, key.1))),
-            topic,
-            partition: key.1,
-            config,
-            recovery_point: checkpoints.recovery_point(key),
-            cleaned: checkpoints.cleaned.get(key).copied().unwrap_or(0),
-            log_start: checkpoints.log_starts.get(key).copied(),
-            high_watermark: checkpoints.high_watermarks.get(key).copied().unwrap_or(0),
-            clean,
-            watch: &watch,
-        })
+    let watch = Watch::new(&tell);
+    let loading = Loading {
+        shared,
+        checkpoints: &checkpoints,
+        policies: Policies { config_for, by_topic: Mutex::default() },
+        clean,
+        watch: &watch,
     };
     let failure = Mutex::new(None);
     in_parallel(options.recovery_threads, found.len(), 1, |range| {
-        let key = &found[range.start];
         if failure.lock().is_some() {
             return;
         }
-        match load_one(key) {
-            Ok(one) => {
-                let topic = Arc::clone(one.log.topic_arc());
-                shared.logs.lock().insert((Arc::clone(&topic), key.1), Arc::new(one.log));
-                progress(RecoveryProgress {
-                    loaded: loaded.fetch_add(1, Ordering::Relaxed) + 1,
-                    total,
-                    bytes_done: watch.done(),
-                    bytes_total: watch.total,
-                    log: Some(LoadedLog {
-                        topic,
-                        partition: key.1,
-                        checked_bytes: one.checked_bytes,
-                        cut_bytes: one.cut_bytes,
-                    }),
-                });
-            }
+        match loading.load_one(&found[range.start]) {
+            Ok(log) => progress(RecoveryProgress {
+                loaded: loaded.fetch_add(1, Ordering::Relaxed) + 1,
+                total,
+                bytes_done: watch.done(),
+                bytes_total,
+                log: Some(log),
+            }),
             Err(error) => {
                 failure.lock().get_or_insert(error);
             }
@@ -239,7 +234,39 @@ pub(super) fn load_all(
     });
     match failure.into_inner() {
         Some(error) => Err(error),
-        None => Ok(total > 0),
+        None => Ok(()),
+    }
+}
+
+/// What the loading of every log needs to know.
+struct Loading<'a> {
+    shared: &'a Arc<Shared>,
+    checkpoints: &'a Checkpoints,
+    policies: Policies<'a>,
+    clean: bool,
+    watch: &'a Watch<'a>,
+}
+
+impl Loading<'_> {
+    fn load_one(&self, key: &(String, i32)) -> Result<LoadedLog, OpenError> {
+        let (topic, config) = self.policies.of(&key.0);
+        let loaded = load(LoadRequest {
+            disk: &self.shared.disk,
+            shared: Arc::downgrade(self.shared),
+            path: Arc::from(self.shared.disk.root().join(format!("{}-{}", key.0, key.1))),
+            topic: Arc::clone(&topic),
+            partition: key.1,
+            config,
+            recovery_point: self.checkpoints.recovery_point(key),
+            cleaned: self.checkpoints.cleaned.get(key).copied().unwrap_or(0),
+            log_start: self.checkpoints.log_starts.get(key).copied(),
+            high_watermark: self.checkpoints.high_watermarks.get(key).copied().unwrap_or(0),
+            clean: self.clean,
+            watch: self.watch,
+        })?;
+        let Loaded { log, checked_bytes, cut_bytes } = loaded;
+        self.shared.logs.lock().insert((Arc::clone(&topic), key.1), Arc::new(log));
+        Ok(LoadedLog { topic, partition: key.1, checked_bytes, cut_bytes })
     }
 }
 

@@ -83,14 +83,6 @@ impl Log {
             fresh: std::mem::take(&mut writer.fresh),
         })
     }
-
-    /// After recovery, once the whole file system was synced.
-    pub(crate) fn mark_recovered(&self) {
-        if self.damage.is_none() {
-            self.flushed.fetch_max(self.log_end_offset(), Ordering::SeqCst);
-            self.checkpoint_is_due();
-        }
-    }
 }
 
 impl FlushJob<'_> {
@@ -108,7 +100,10 @@ impl FlushJob<'_> {
             disk.sync_file_system()?;
         } else {
             for sealed in &self.sealed {
-                sealed.file.sync(disk)?;
+                match &sealed.file {
+                    Some(file) => file.sync(disk)?,
+                    None => disk.sync_path(&sealed.segment.path("log"))?,
+                }
                 sealed.segment.sync_indexes()?;
                 disk.sync_path(&sealed.snapshot)?;
             }
@@ -155,10 +150,8 @@ impl FlushJob<'_> {
     /// recovery point waits, so that a start would read them there.
     pub(crate) fn finish(self, epochs: EpochFile) -> i64 {
         let log = self.log;
-        if epochs == EpochFile::Current {
-            if log.flushed.swap(self.end, Ordering::SeqCst) != self.end {
-                log.checkpoint_is_due();
-            }
+        if epochs == EpochFile::Current && log.flushed.swap(self.end, Ordering::SeqCst) != self.end {
+            log.checkpoint_is_due();
         }
         let mut writer = log.writer.lock();
         if epochs == EpochFile::Behind {

@@ -27,7 +27,7 @@ use crate::disk::Disk;
 use crate::disk::unless_full;
 use crate::epochs::Epochs;
 use crate::error::{OpenError, StorageError};
-use crate::log::{Damage, Hole, Log, LogParts, Writer};
+use crate::log::{Damage, Hole, Log, LogParts, SealedFiles, Writer};
 use crate::producers::Producers;
 use crate::segment::{End, Segment};
 
@@ -90,6 +90,7 @@ pub(crate) fn load(request: LoadRequest<'_>) -> Result<Loaded, OpenError> {
         cut_bytes: 0,
         damage: None,
         is_as_closed: false,
+        unsynced: Vec::new(),
     };
     loader.load_segments(&listing)?;
     loader.finish(topic_id, stored_epochs.as_ref())
@@ -107,6 +108,8 @@ struct Loader<'a> {
     pub(super) cut_bytes: u64,
     pub(super) damage: Option<Damage>,
     pub(super) is_as_closed: bool,
+    /// Sealed, and never synced for sure.
+    pub(super) unsynced: Vec<SealedFiles>,
 }
 
 impl Loader<'_> {
@@ -205,6 +208,10 @@ impl Loader<'_> {
         };
         let mut writer = Writer::new(self.replay.producers, epochs, active, self.since_index);
         writer.names_dirty = !self.request.clean || stored_epochs != Some(&writer.epochs);
+        writer.epochs_dirty = stored_epochs != Some(&writer.epochs);
+        writer.sealed = if self.damage.is_none() { self.unsynced } else { Vec::new() };
+        // Nothing of it was ever synced: then maybe not its name either.
+        writer.fresh = !self.request.clean && self.request.recovery_point.unwrap_or(0) == 0;
         writer.closed_at = self.is_as_closed.then_some(end);
         let recovery_point = self.request.recovery_point.unwrap_or(0);
         let flushed = match (&self.damage, self.request.clean) {

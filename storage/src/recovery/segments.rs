@@ -10,7 +10,7 @@ use super::snapshots::load_producers;
 use crate::disk::{DataFile, unless_full};
 use crate::error::OpenError;
 use crate::index::{OffsetIndex, TimeIndex};
-use crate::log::Hole;
+use crate::log::{Hole, SealedFiles};
 use crate::segment::{End, Segment};
 use crate::walk::{WalkError, Walker, Want};
 
@@ -116,7 +116,11 @@ impl Loader<'_> {
             unless_full(segment.seal())?;
             segment.close_file();
         }
-        self.segments.push(Arc::new(segment));
+        let segment = Arc::new(segment);
+        if let Some(next_base) = next_base.filter(|_| goes_on) {
+            self.unsynced.push(SealedFiles::recovered(Arc::clone(&segment), &self.request.path, next_base));
+        }
+        self.segments.push(segment);
         Ok(goes_on)
     }
 

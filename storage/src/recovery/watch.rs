@@ -5,16 +5,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// Told after so many bytes, within one log too.
 const STEP: u64 = 32 << 20;
 
-/// Bytes checked so far, of how many; `tell` hears of every step.
+/// Bytes checked so far; `tell` hears of every step.
 pub(crate) struct Watch<'a> {
     done: AtomicU64,
-    pub(crate) total: u64,
     tell: &'a (dyn Fn(u64) + Sync),
 }
 
 impl<'a> Watch<'a> {
-    pub(crate) fn new(total: u64, tell: &'a (dyn Fn(u64) + Sync)) -> Watch<'a> {
-        Watch { done: AtomicU64::new(0), total, tell }
+    pub(crate) fn new(tell: &'a (dyn Fn(u64) + Sync)) -> Watch<'a> {
+        Watch { done: AtomicU64::new(0), tell }
     }
 
     pub(crate) fn add(&self, bytes: u64) {
