@@ -7,6 +7,7 @@
 //! are missing, short or doubtful.
 
 mod closed;
+mod epochs;
 mod indexes;
 mod listing;
 mod resume;
@@ -32,6 +33,7 @@ use crate::producers::Producers;
 use crate::segment::{End, Segment};
 
 pub(crate) use closed::{Shares, from_closed};
+use epochs::completed;
 pub(crate) use indexes::{check_indexes, fits, leads_to_batch, rebuild_indexes};
 pub(crate) use listing::unchecked_bytes;
 use listing::{Listing, list, read_epochs, read_topic_id};
@@ -116,7 +118,9 @@ impl Loader<'_> {
     fn load_segments(&mut self, listing: &Listing) -> Result<(), OpenError> {
         let bases: Vec<i64> = listing.logs.keys().copied().collect();
         let Some(last) = bases.len().checked_sub(1) else { return self.start_at(self.request.log_start.unwrap_or(0)) };
-        let is_trusted = |i: usize| i < last && (self.request.clean || bases[i + 1] <= self.checked_from);
+        // One that ends at the recovery point itself may have been sealed after that flush: its batches are on the disk,
+        // its index files perhaps not.
+        let is_trusted = |i: usize| i < last && (self.request.clean || bases[i + 1] < self.checked_from);
         let first_doubtful = (0..last).find(|&i| !is_trusted(i)).unwrap_or(last);
         for i in 0..first_doubtful {
             self.trust(bases[i], bases[i + 1], listing)?;
@@ -192,6 +196,9 @@ impl Loader<'_> {
         let end = last_end(&self.segments);
         let mut epochs = self.replay.epochs;
         epochs.truncate_end(end);
+        if !self.request.clean && self.damage.is_none() {
+            epochs = completed(epochs, &self.segments, start)?;
+        }
         epochs.truncate_start(start);
         if self.damage.is_none() {
             if stored_epochs != Some(&epochs) {

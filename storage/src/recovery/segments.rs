@@ -109,7 +109,8 @@ impl Loader<'_> {
         let goes_on = self.judge(&probe, &file, file_len, next_base, &mut scan)?;
         let (disk, path) = (Arc::clone(self.request.disk), Arc::clone(&self.request.path));
         let capacity = self.request.config.segment_bytes;
-        let segment = Segment::active(disk, path, base, capacity, scan.end, (scan.index, scan.times, txns));
+        let end = End { offset: next_base.filter(|_| goes_on).unwrap_or(scan.end.offset), ..scan.end };
+        let segment = Segment::active(disk, path, base, capacity, end, (scan.index, scan.times, txns));
         self.since_index = scan.since_index;
         if goes_on && next_base.is_some() && self.damage.is_none() {
             // Too little room for its index files: it keeps them in memory, and the next start makes them again.
@@ -124,6 +125,11 @@ impl Loader<'_> {
         Ok(goes_on)
     }
 
+    /// The log must reach this offset: it was synced or, where nobody knows any more what was, committed.
+    fn expected(&self) -> i64 {
+        self.request.recovery_point.unwrap_or(self.request.high_watermark)
+    }
+
     /// Where bytes that had been safe are bad, the log has a hole there, and goes on where whole batches begin again.
     fn look_behind_damage(
         &mut self,
@@ -135,8 +141,9 @@ impl Loader<'_> {
         replay: &mut Replay,
     ) -> Result<(), OpenError> {
         let (base, interval) = (probe.base(), u64::from(self.request.config.index_interval_bytes));
-        let expected = self.request.recovery_point.unwrap_or(0);
-        while self.request.clean || self.damage.is_some() || scan.end.offset < expected {
+        // Where nobody knows any more what had been synced, nothing is cut that others follow.
+        let is_safe = self.request.clean || (self.request.recovery_point.is_none() && next_base.is_some());
+        while is_safe || self.damage.is_some() || scan.end.offset < self.expected() {
             let Some((position, reason)) = scan.bad.take() else { break };
             let from = scan.end.offset;
             let error = probe.corrupt(position, &reason);
@@ -159,7 +166,7 @@ impl Loader<'_> {
         next_base: Option<i64>,
         scan: &mut Scan,
     ) -> Result<bool, OpenError> {
-        let (end, expected) = (scan.end, self.request.recovery_point.unwrap_or(0));
+        let (end, expected) = (scan.end, self.expected());
         let log = probe.path("log");
         if next_base.is_none() && end.offset < expected {
             // Promised, and nowhere to be found: no offset there may be given out again.
@@ -181,8 +188,8 @@ impl Loader<'_> {
             self.cut_bytes += cut;
             return Ok(false);
         }
-        let cleaned = self.request.cleaned;
-        if self.request.recovery_point.is_some() && next_base.is_some_and(|next| next > end.offset && next > cleaned) {
+        let gaps_below = end.offset.max(self.checked_from).max(self.request.cleaned);
+        if self.request.recovery_point.is_some() && next_base.is_some_and(|next| next > gaps_below) {
             // Where a log has been compacted, there are such gaps: ours only below the recovery point, Apache Kafka's
             // above it too. Elsewhere only a lost tail leaves one: the directory had the next segment's name before
             // the disk had this one's bytes.
