@@ -122,7 +122,7 @@ fn a_batch_inside_a_record_is_not_taken_for_one_of_the_log() {
         let dir = open(temp.path(), &LogConfig::default());
         let log = create(&dir, &LogConfig::default());
         let mut builder = jackdaw_protocol::records::BatchBuilder::new(jackdaw_protocol::records::Codec::None);
-        builder.push(NOW, None, Some(&inner.bytes()), &[]);
+        builder.push(NOW, None, Some(inner.bytes()), &[]);
         let outer = jackdaw_protocol::records::Batch::check(builder.build()).unwrap();
         append(&log, &outer).unwrap();
         append(&log, &batch(&["sound"])).unwrap();
