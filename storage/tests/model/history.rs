@@ -41,10 +41,13 @@ pub(crate) struct Ended {
 pub(crate) struct History {
     pub(crate) records: BTreeMap<i64, Record>,
     pub(crate) batches: Vec<Appended>,
+    was_compacted: bool,
+    pub(crate) was_cut_after_compaction: bool,
 }
 
 impl History {
     pub(crate) fn truncate(&mut self, end: i64) {
+        self.was_cut_after_compaction |= self.was_compacted;
         self.records.split_off(&end);
         self.batches.retain(|b| b.base < end);
     }
@@ -122,9 +125,16 @@ impl History {
                 assert!(is_superseded || is_tombstone, "record at {offset} is gone, and nothing took its place");
             }
         }
+        self.was_compacted |= !gone.is_empty();
         for offset in gone {
             self.records.remove(&offset);
         }
+    }
+
+    /// Whether nothing is left of the batch that began there.
+    pub(crate) fn is_compacted_away(&self, base: i64) -> bool {
+        let batch = self.batches.iter().find(|b| b.base == base);
+        batch.is_some_and(|b| self.records.range(b.base..=b.last).next().is_none())
     }
 
     fn aborted_offsets(&self) -> BTreeSet<i64> {
