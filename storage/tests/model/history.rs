@@ -63,7 +63,9 @@ impl History {
 
     fn transactions(&self) -> (BTreeMap<i64, i64>, Vec<Ended>) {
         let (mut open, mut ended) = (BTreeMap::new(), Vec::new());
-        for batch in self.batches.iter().filter(|b| b.is_transactional) {
+        // What a cut took away may have been the end of a transaction whose records a compaction had taken before.
+        let is_known = |b: &&Appended| !self.was_cut_after_compaction || !self.is_gone(b);
+        for batch in self.batches.iter().filter(|b| b.is_transactional).filter(is_known) {
             let Some((producer, _)) = batch.producer else { continue };
             let first = open.iter().find(|&(_, p)| *p == producer).map(|(first, _)| *first);
             match (batch.marker, first) {
@@ -133,8 +135,11 @@ impl History {
 
     /// Whether nothing is left of the batch that began there.
     pub(crate) fn is_compacted_away(&self, base: i64) -> bool {
-        let batch = self.batches.iter().find(|b| b.base == base);
-        batch.is_some_and(|b| self.records.range(b.base..=b.last).next().is_none())
+        self.batches.iter().any(|b| b.base == base && self.is_gone(b))
+    }
+
+    fn is_gone(&self, batch: &Appended) -> bool {
+        self.records.range(batch.base..=batch.last).next().is_none()
     }
 
     fn aborted_offsets(&self) -> BTreeSet<i64> {
