@@ -74,6 +74,8 @@ pub fn read(error: &ReadError) -> Failure {
 pub fn storage(error: &StorageError) -> Failure {
     match error {
         StorageError::Deleted { .. } => Failure::from(ResponseError::UnknownTopicOrPartition),
+        // To be asked again: it is served, from another directory.
+        StorageError::Moved { .. } => Failure::from(ResponseError::NotLeaderOrFollower),
         StorageError::Io { .. } | StorageError::Corrupt { .. } => Failure::from(ResponseError::KafkaStorageError),
         StorageError::Exists { .. } | StorageError::BadName { .. } => Failure::from(ResponseError::UnknownServerError),
     }
