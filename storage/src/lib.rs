@@ -46,7 +46,7 @@ mod walk;
 
 pub use compaction::{CompactError, Compacted, CompactionHooks, Dirty, Pace};
 pub use config::{FaultHook, LogConfig, LogDirOptions, TimestampType};
-pub use dir::{Detached, LogDir, RecoveryProgress};
+pub use dir::{Detached, FutureLog, LogDir, RecoveryProgress, cluster_id_of};
 pub use disk::Operation;
 pub use error::{AppendError, DeleteRecordsError, OpenError, ReadError, StorageError};
 pub use log::{AbortedTxn, Append, Appended, Log, Origin, ProducerState, Slice, TimestampOffset};

@@ -2,6 +2,7 @@
 
 mod cleaned;
 mod flush;
+mod future;
 mod shared;
 mod start;
 
@@ -19,6 +20,7 @@ use crate::disk::{DirLock, Disk};
 use crate::error::{OpenError, StorageError};
 use crate::log::Log;
 
+pub use future::{FutureLog, cluster_id_of};
 use flush::{SYNC_TOGETHER_MIN, flush_many};
 pub(crate) use shared::Shared;
 pub use start::RecoveryProgress;
@@ -31,6 +33,8 @@ pub struct LogDir {
     shared: Arc<Shared>,
     meta: Meta,
     closed: AtomicBool,
+    /// Moves into this directory that the last broker did not finish.
+    interrupted: Vec<(String, i32)>,
     _lock: DirLock,
 }
 
@@ -59,6 +63,7 @@ impl LogDir {
             checkpointed: Mutex::new(Offsets::new()),
             cleaned: Default::default(),
         });
+        let interrupted = future::remove_unfinished(&shared.disk)?;
         let checked = load_all(&shared, &options, clean, config_for, progress)?;
         if checked && !clean {
             shared.disk.sync_file_system()?;
@@ -66,7 +71,7 @@ impl LogDir {
         }
         shared.read_cleaned()?;
         shared.checkpoint()?;
-        Ok(LogDir { shared, meta, closed: AtomicBool::new(false), _lock: lock })
+        Ok(LogDir { shared, meta, closed: AtomicBool::new(false), interrupted, _lock: lock })
     }
 
     /// All logs, by topic and partition.
@@ -132,7 +137,7 @@ impl LogDir {
         }
         self.shared.disk.check_online()?;
         self.shared.disk.begin_close();
-        let logs: Vec<_> = self.logs().into_iter().filter(|log| log.quarantine().is_none()).collect();
+        let logs: Vec<_> = self.logs().into_iter().filter(|log| log.quarantine().is_none() && !log.is_moved()).collect();
         let mut unsynced = Vec::new();
         for log in &logs {
             unsynced.extend(log.write_for_close()?);

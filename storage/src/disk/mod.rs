@@ -198,6 +198,11 @@ impl Disk {
 
     /// The whole of a small file; `None` if there is no such file.
     pub(crate) fn read_file(&self, path: &Path) -> Result<Option<Vec<u8>>, StorageError> {
+        Disk::read_small(path)
+    }
+
+    /// The same, of a directory that is not opened.
+    pub(crate) fn read_small(path: &Path) -> Result<Option<Vec<u8>>, StorageError> {
         match fs::read(path) {
             Ok(bytes) => Ok(Some(bytes)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),

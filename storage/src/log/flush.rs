@@ -49,6 +49,9 @@ impl Log {
 
     /// Whether anything waits to be synced.
     pub fn needs_flush(&self) -> bool {
+        if self.is_moved() {
+            return false;
+        }
         if self.flushed_offset() < self.log_end_offset() {
             return true;
         }
@@ -88,7 +91,7 @@ impl Log {
     /// Writes what a clean start wants to find: indexes of the active segment and the producers. Returns the names of
     /// the files that a flush does not sync; none if the log has not changed since it was opened.
     pub(crate) fn write_for_close(&self) -> Result<Vec<PathBuf>, StorageError> {
-        if self.is_deleted() || self.damage.is_some() {
+        if self.is_deleted() || self.is_moved() || self.damage.is_some() {
             return Ok(Vec::new());
         }
         let mut writer = self.writer.lock();

@@ -6,9 +6,11 @@
 
 mod append;
 mod compact;
+mod copy;
 mod cut;
 mod flush;
 mod lookup;
+mod moving;
 mod read;
 mod types;
 
@@ -57,6 +59,8 @@ pub struct Log {
     /// Held while syncing, never together with waiting for an append.
     flush_lock: Mutex<()>,
     deleted: AtomicBool,
+    /// Another log, in another directory, has taken its place: it can be read for a while, and takes nothing more.
+    moved: AtomicBool,
     /// Held by a compaction from its beginning to its end, and by whoever must not meet one.
     cleaning: Mutex<()>,
     /// How many wait for the compaction to give up.
@@ -169,6 +173,7 @@ impl Log {
             writer: Mutex::new(writer),
             flush_lock: Mutex::new(()),
             deleted: AtomicBool::new(false),
+            moved: AtomicBool::new(false),
             cleaning: Mutex::new(()),
             cleaning_unwanted: AtomicUsize::new(0),
             damage: parts.damage,
@@ -313,6 +318,9 @@ impl Log {
         if self.deleted.load(Ordering::Acquire) {
             return Err(self.deleted_error());
         }
+        if self.moved.load(Ordering::Acquire) {
+            return Err(self.moved_error());
+        }
         if let Some(damage) = &self.damage {
             return Err(damage.error.clone());
         }
@@ -321,6 +329,10 @@ impl Log {
 
     fn deleted_error(&self) -> StorageError {
         StorageError::Deleted { topic: Arc::clone(&self.topic), partition: self.partition }
+    }
+
+    fn moved_error(&self) -> StorageError {
+        StorageError::Moved { topic: Arc::clone(&self.topic), partition: self.partition }
     }
 
     /// The log is being deleted: no append begins after this returns.
