@@ -69,31 +69,45 @@ pub(crate) fn encode_offsets<'a>(offsets: impl IntoIterator<Item = (&'a str, i32
 }
 
 pub(crate) fn decode_offsets(bytes: &[u8]) -> Result<Offsets, String> {
+    let lines = decode_offset_lines(bytes)?;
+    Ok(lines.into_iter().map(|(topic, partition, offset)| ((topic, partition), offset)).collect())
+}
+
+/// The lines in the file's order.
+pub(crate) fn decode_offset_lines(bytes: &[u8]) -> Result<Vec<(String, i32, i64)>, String> {
     let entry = |line: &str| {
         let mut fields = line.split_whitespace();
         let topic = fields.next()?.to_owned();
         let partition = fields.next()?.parse().ok()?;
         let offset = fields.next()?.parse().ok().filter(|&o: &i64| o >= 0)?;
-        fields.next().is_none().then_some(((topic, partition), offset))
+        fields.next().is_none().then_some((topic, partition, offset))
     };
     decode_lines(bytes)?.into_iter().map(|line| entry(line).ok_or_else(|| format!("bad line {line:?}"))).collect()
 }
 
 pub(crate) fn encode_epochs(epochs: &Epochs) -> Vec<u8> {
-    let lines: Vec<_> = epochs.entries().iter().map(|e| format!("{} {}", e.epoch, e.start_offset)).collect();
+    encode_epoch_lines(epochs.entries().iter().map(|e| (e.epoch, e.start_offset)))
+}
+
+/// Epochs and their first offsets, as they come.
+pub(crate) fn encode_epoch_lines(entries: impl Iterator<Item = (i32, i64)>) -> Vec<u8> {
+    let lines: Vec<_> = entries.map(|(epoch, start_offset)| format!("{epoch} {start_offset}")).collect();
     encode_lines(&lines)
 }
 
 pub(crate) fn decode_epochs(bytes: &[u8]) -> Result<Epochs, String> {
+    decode_epoch_lines(bytes).map(Epochs::from_entries)
+}
+
+/// The lines in the file's order, whether or not they rise.
+pub(crate) fn decode_epoch_lines(bytes: &[u8]) -> Result<Vec<Epoch>, String> {
     let entry = |line: &str| {
         let mut fields = line.split_whitespace();
         let epoch = fields.next()?.parse().ok()?;
         let start_offset = fields.next()?.parse().ok()?;
         fields.next().is_none().then_some(Epoch { epoch, start_offset })
     };
-    let entries: Result<Vec<Epoch>, String> =
-        decode_lines(bytes)?.into_iter().map(|line| entry(line).ok_or_else(|| format!("bad line {line:?}"))).collect();
-    Ok(Epochs::from_entries(entries?))
+    decode_lines(bytes)?.into_iter().map(|line| entry(line).ok_or_else(|| format!("bad line {line:?}"))).collect()
 }
 
 pub(crate) fn encode_partition_metadata(topic_id: Uuid) -> Vec<u8> {

@@ -8,6 +8,7 @@
 //! - `segment`: one data file with its indexes and its map. `index`: the three sparse indexes.
 //! - `producers`, `epochs`, `checkpoint`: pure. Sequence windows and transactions; leader epochs; the small files.
 //! - `recovery`: an untrusted directory becomes a log; the only place that repairs. `walk`: batches by `pread`.
+//! - [`inspect`]: files read for people and tools, ours and Kafka's; changes nothing, and opens nothing.
 //! - `disk`: the only door to the file system, with the fail-stop latch, the fault hook and the budgets.
 //!
 //! Retention (`retention`: pure, segments and policy in, segments to drop out) and compaction (`compaction`: a pure plan
@@ -38,6 +39,7 @@ mod disk;
 mod epochs;
 mod error;
 mod index;
+pub mod inspect;
 mod log;
 mod producers;
 mod recovery;

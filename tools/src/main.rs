@@ -5,6 +5,7 @@ mod bench;
 mod client;
 mod consume;
 mod group;
+mod log;
 mod output;
 mod produce;
 mod serve;
@@ -30,6 +31,7 @@ enum Command {
     Produce(produce::ProduceArgs),
     Consume(consume::ConsumeArgs),
     Group(group::GroupArgs),
+    Log(log::LogArgs),
     Bench(bench::BenchArgs),
 }
 
@@ -43,6 +45,7 @@ fn main() -> ExitCode {
         Command::Produce(args) => talk(produce::run(args)),
         Command::Consume(args) => talk(consume::run(args)),
         Command::Group(args) => talk(group::run(args)),
+        Command::Log(args) => log::run(args),
         Command::Bench(args) => match bench::run(&args) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {

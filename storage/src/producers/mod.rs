@@ -10,7 +10,7 @@ use jackdaw_protocol::records::Header;
 use crate::error::AppendError;
 use crate::log::{AbortedTxn, Origin, ProducerState};
 
-pub(crate) use snapshot::{decode_snapshot, encode_snapshot};
+pub(crate) use snapshot::{decode_snapshot, encode_snapshot, encode_snapshot_for_kafka};
 
 /// How many batches of a producer are remembered: the most an idempotent client has in flight.
 const BATCHES_MAX: usize = 5;
@@ -60,6 +60,11 @@ impl Producer {
 
     pub(crate) fn last_batch(&self) -> Option<&BatchMeta> {
         self.batches.iter().rev().flatten().next()
+    }
+
+    /// Those remembered, oldest first.
+    pub(crate) fn batches(&self) -> impl Iterator<Item = &BatchMeta> {
+        self.batches.iter().flatten()
     }
 
     /// Those before the last, oldest first.
@@ -233,6 +238,11 @@ impl Producers {
     pub(crate) fn expire(&mut self, now_ms: i64, expiration_ms: i64) {
         self.by_id
             .retain(|_, p| p.txn_first_offset.is_some() || now_ms.saturating_sub(p.last_timestamp) < expiration_ms);
+    }
+
+    /// Each producer with its id, in no order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (i64, &Producer)> {
+        self.by_id.iter().map(|(&id, producer)| (id, producer))
     }
 
     pub(crate) fn states(&self) -> Vec<ProducerState> {

@@ -36,6 +36,15 @@ pub(crate) enum SnapshotError {
 
 /// The producers as a file's bytes.
 pub(crate) fn encode_snapshot(producers: &Producers) -> Vec<u8> {
+    encode(producers, true)
+}
+
+/// The producers as a file's bytes, without the second part.
+pub(crate) fn encode_snapshot_for_kafka(producers: &Producers) -> Vec<u8> {
+    encode(producers, false)
+}
+
+fn encode(producers: &Producers, with_earlier: bool) -> Vec<u8> {
     let mut ids: Vec<i64> = producers.by_id.keys().copied().collect();
     ids.sort_unstable();
     let mut bytes = Vec::with_capacity(ENTRIES_AT + ids.len() * ENTRY_LEN);
@@ -54,7 +63,7 @@ pub(crate) fn encode_snapshot(producers: &Producers) -> Vec<u8> {
         bytes.extend_from_slice(&producer.coordinator_epoch.to_be_bytes());
         bytes.extend_from_slice(&producer.txn_first_offset.unwrap_or(-1).to_be_bytes());
     }
-    if producers.by_id.values().any(|producer| producer.earlier_batches().next().is_some()) {
+    if with_earlier && producers.by_id.values().any(|producer| producer.earlier_batches().next().is_some()) {
         ids.iter().for_each(|id| put_earlier(&mut bytes, &producers.by_id[id]));
     }
     let crc = crc32c(&bytes[COUNT_AT..]);
