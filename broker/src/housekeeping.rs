@@ -1,6 +1,6 @@
 //! What happens without a request: the coarse clock, the watch over connections, and checkpoints.
 //!
-//! Retention and compaction will be called from here.
+//! Files that were deleted `file.delete.delay.ms` ago are removed here; which ones are deleted, `retention` decides.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,6 +26,7 @@ pub(crate) async fn run(broker: Arc<Broker>) {
             checkpointed = broker.clock.monotonic();
             checkpoint(&broker).await;
         }
+        purge(&broker).await;
     }
 }
 
@@ -40,6 +41,15 @@ async fn checkpoint(broker: &Arc<Broker>) {
     };
     // A panic in there has been reported by the panic hook; the next round tries again.
     let _ = tokio::task::spawn_blocking(work).await;
+}
+
+/// Gives back to the file system what was deleted long enough ago.
+async fn purge(broker: &Arc<Broker>) {
+    for flusher in broker.flushers().iter().filter(|flusher| flusher.dir().has_deleted()) {
+        let (dir, now_ms) = (flusher.dir().clone(), broker.clock.now_ms());
+        // A panic in there has been reported by the panic hook; the next round tries again.
+        let _ = tokio::task::spawn_blocking(move || dir.purge(now_ms)).await;
+    }
 }
 
 /// Tells what a recovery cut, and how far the loading of many logs has come.

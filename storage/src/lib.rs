@@ -43,12 +43,17 @@ pub mod inspect;
 mod log;
 mod producers;
 mod recovery;
+mod retention;
 mod segment;
+mod trash;
 mod walk;
 
 pub use compaction::{CompactError, Compacted, CompactionHooks, Dirty, Pace};
 pub use config::{FaultHook, LogConfig, LogDirOptions, TimestampType};
-pub use dir::{Detached, FutureLog, LogDir, RecoveryProgress, cluster_id_of};
+pub use dir::{FutureLog, LogDir, RecoveryProgress, cluster_id_of};
 pub use disk::Operation;
 pub use error::{AppendError, DeleteRecordsError, OpenError, ReadError, StorageError};
-pub use log::{AbortedTxn, Append, Appended, Log, Origin, ProducerState, Slice, TimestampOffset};
+pub use log::{
+    AbortedTxn, Append, Appended, Dropped, Log, Origin, Outlook, ProducerState, Retained, Slice, TimestampOffset,
+};
+pub use retention::{Hold, Reason};

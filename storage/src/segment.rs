@@ -9,13 +9,15 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use arc_swap::ArcSwapOption;
 use bytes::Bytes;
-use jackdaw_protocol::records::Header;
+use jackdaw_protocol::records::{HEADER_LEN, Header};
 use parking_lot::Mutex;
 
 use crate::disk::{DataFile, Disk, Map, Slot};
 use crate::error::StorageError;
 use crate::index::{OffsetIndex, Place, TimeIndex, decode_txns, encode_txns, floor_by_offset_in, floor_by_position_in};
 use crate::log::AbortedTxn;
+use crate::recovery::scan_headers;
+use crate::trash::{SEGMENT_FILES, What, deleted_path};
 
 /// The map of a segment, and of its offset index once it is sealed.
 pub(crate) struct Mapped {
@@ -67,11 +69,21 @@ pub(crate) struct Segment {
     /// Loaded when asked for, where the segment was sealed before.
     txns: Mutex<Option<Vec<AbortedTxn>>>,
     sealed: AtomicBool,
+    age: Mutex<Age>,
     /// Its files were replaced or removed: nothing may be opened by their names any more.
     gone: AtomicBool,
     /// Number, from 1, of the [`WARM_WINDOW`] that was last found in memory: a reader that goes through the segment
     /// probes it once, not at every fetch.
     warm_window: AtomicU64,
+}
+
+/// When the youngest record of a segment was written, looked up once.
+#[derive(Default)]
+struct Age {
+    /// In ms, for a segment of this size.
+    newest: Option<(u32, i64)>,
+    /// It was told that it lies in the future.
+    told: bool,
 }
 
 /// `00000000000000000042.log`, and its siblings.
@@ -105,6 +117,7 @@ impl Segment {
             times: Mutex::new(Some(times)),
             txns: Mutex::new(Some(txns)),
             sealed: AtomicBool::new(false),
+            age: Mutex::default(),
             gone: AtomicBool::new(false),
             warm_window: AtomicU64::new(0),
         }
@@ -455,7 +468,10 @@ impl Segment {
         self.sealed.store(true, Ordering::Release);
         self.mapped.clear(); // the next one is as long as the file, and has the index
         self.index.store(None);
-        *self.times.lock() = None;
+        let largest = self.times.lock().take().and_then(|times| times.largest());
+        if let Some(largest) = largest {
+            self.age.lock().newest = Some((self.end().size, largest.timestamp));
+        }
         Ok(())
     }
 
@@ -466,13 +482,63 @@ impl Segment {
         self.disk.sync_path(&self.path("txnindex"))
     }
 
-    /// Removes all its files.
-    pub(crate) fn remove(&self) -> Result<(), StorageError> {
+    /// Removes all its files: they get names that no start reads, and go after `delay_ms` with [`crate::LogDir::purge`].
+    pub(crate) fn remove(&self, delay_ms: i64) -> Result<(), StorageError> {
         self.retire();
-        for suffix in ["log", "index", "timeindex", "txnindex", "snapshot"] {
-            self.disk.remove_file(&self.path(suffix))?;
+        // The data first: without it, the others are nothing to a start.
+        for suffix in SEGMENT_FILES {
+            self.disk.set_deleted(&self.path(suffix), &deleted_path(&self.dir, self.base, suffix))?;
         }
+        self.disk.trash.add(What::Segment { dir: Arc::clone(&self.dir), base: self.base }, delay_ms);
         Ok(())
+    }
+
+    /// When its youngest record was written, in ms: by its timestamp, or where none has one, by the time of the last
+    /// write to the file. The disk is asked once, if at all.
+    pub(crate) fn newest_ms(&self) -> Result<i64, StorageError> {
+        if let Some(times) = &*self.times.lock()
+            && let Some(largest) = times.largest()
+        {
+            return Ok(largest.timestamp);
+        }
+        let size = self.end().size;
+        if let Some((of_size, newest)) = self.age.lock().newest
+            && of_size == size
+        {
+            return Ok(newest);
+        }
+        let newest = match self.stored_largest()? {
+            Some(timestamp) => timestamp,
+            None => self.disk.modified_ms(&self.path("log"))?,
+        };
+        self.age.lock().newest = Some((size, newest));
+        Ok(newest)
+    }
+
+    /// The last entry of a sealed segment's time index; `None` where no record has a timestamp.
+    fn stored_largest(&self) -> Result<Option<i64>, StorageError> {
+        if !self.sealed.load(Ordering::Acquire) {
+            return Ok(None); // its index is in memory, and empty
+        }
+        let mut head = [0; HEADER_LEN];
+        self.open_read()?.read_at(&mut head, 0)?;
+        let first = Header::parse(&head).map_or(-1, |header| header.max_timestamp());
+        let stored = match self.disk.open_read(&self.path("timeindex")) {
+            Ok(file) => TimeIndex::last_in(&file)?,
+            Err(error) if error.io_kind() == Some(std::io::ErrorKind::NotFound) => None,
+            Err(error) => return Err(error),
+        };
+        if stored.is_some_and(|stored| stored >= first) || (stored.is_none() && first < 0) {
+            return Ok(stored);
+        }
+        // The index cannot be this file's: records must not go by what it says.
+        let scan = scan_headers(self, &self.open_read()?, self.end().size, u64::MAX)?;
+        Ok(scan.times.largest().map(|largest| largest.timestamp))
+    }
+
+    /// Whether nobody has been told yet that it holds timestamps of the future.
+    pub(crate) fn tell_future_once(&self) -> bool {
+        !std::mem::replace(&mut self.age.lock().told, true)
     }
 }
 

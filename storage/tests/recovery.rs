@@ -252,3 +252,23 @@ fn a_refused_preallocation_is_no_failure() {
     append(&log, &batch(&["a"])).unwrap();
     assert!(dir.is_online());
 }
+
+#[test]
+fn a_segment_that_lost_its_end_above_the_recovery_point_ends_the_log() {
+    let config = tiny();
+    let temp = fast_temp();
+    let all = crashed(temp.path(), &LogConfig { segment_bytes: 300, ..config.clone() }, 2);
+    let files = data_files(&partition_path(temp.path()));
+    assert!(files.len() >= 4, "the log has too few segments for this test");
+    // The power failed after the names of later segments had reached the disk, and before the last batch of this one had.
+    let size = sequenced(3, 0, 0, &["value-0", "x"]).size_in_bytes();
+    let bytes = std::fs::read(&files[2]).unwrap();
+    std::fs::write(&files[2], &bytes[..bytes.len() - size]).unwrap();
+    let dir = open(temp.path(), &config);
+    let log = only_log(&dir);
+    let end = log.log_end_offset();
+    assert!(end < 20 && end > 4, "it ends at {end}");
+    assert_eq!(read_all(&log), all[..end as usize]);
+    append(&log, &sequenced(3, 0, end as i32, &["goes", "on"])).unwrap();
+    assert_eq!(read_all(&log).len(), end as usize + 2);
+}

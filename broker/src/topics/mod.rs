@@ -19,7 +19,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use jackdaw_storage::{Detached, StorageError};
+use jackdaw_storage::StorageError;
 use parking_lot::Mutex;
 use uuid::Uuid;
 
@@ -64,18 +64,6 @@ struct Writer {
 struct Reconciled {
     /// Topics of which a partition is offline, with the reason.
     failed: HashMap<Uuid, StorageError>,
-    /// Logs of deleted topics, renamed but still on the disk.
-    detached: Vec<Detached>,
-}
-
-impl Reconciled {
-    fn remove_detached(self) {
-        for detached in self.detached {
-            if let Err(error) = detached.remove() {
-                tracing::warn!(%error, "files of a deleted topic stay until the next start");
-            }
-        }
-    }
 }
 
 /// A topic that was created, or could be.
@@ -227,7 +215,9 @@ impl Topics {
         }
         let records: Vec<Record> = failed.keys().map(|id| Record::TopicRemoved { id: *id }).collect();
         match self.commit(writer, &records) {
-            Ok(()) => self.reconcile(writer, &ids(&records), &mut FoundLogs::default()).remove_detached(),
+            Ok(()) => {
+                self.reconcile(writer, &ids(&records), &mut FoundLogs::default());
+            }
             Err(error) => tracing::error!(%error, "a topic without logs stays, its partitions offline"),
         }
         for result in results {
@@ -297,10 +287,7 @@ impl Topics {
             match self.commit(&mut writer, &records) {
                 Err(error) => fail_all(&mut results, DeleteTopicError::Storage(error.to_string())),
                 Ok(()) => {
-                    let reconciled = self.reconcile(&writer, &ids(&records), &mut FoundLogs::default());
-                    // The next command need not wait until the file system has taken back large files.
-                    drop(writer);
-                    reconciled.remove_detached();
+                    self.reconcile(&writer, &ids(&records), &mut FoundLogs::default());
                 }
             }
         }
@@ -402,7 +389,8 @@ impl Topics {
         }
         registry.image = image;
         self.registry.store(Arc::new(registry));
-        Reconciled { failed, detached: self.detach_logs(&gone) }
+        self.detach_logs(&gone);
+        Reconciled { failed }
     }
 
     fn partitions_per_dir(&self, registry: &Registry) -> Vec<usize> {
@@ -413,22 +401,21 @@ impl Topics {
         load
     }
 
-    /// Takes the logs of deleted topics out of service; their files are still to be removed.
-    fn detach_logs(&self, topics: &[Arc<Topic>]) -> Vec<Detached> {
+    /// Takes the logs of deleted topics out of service; their files go with housekeeping's `purge`.
+    fn detach_logs(&self, topics: &[Arc<Topic>]) {
         let mut by_dir = vec![Vec::new(); self.dirs.len()];
         for hosted in topics.iter().flat_map(|topic| topic.hosted.iter().flatten()) {
             by_dir[hosted.dir].push(hosted.partition.log().clone());
         }
-        let detach = |(flusher, logs): (&Arc<Flusher>, &Vec<_>)| {
-            let detached = flusher.dir().detach(logs);
-            let dir = flusher.dir().path().display();
-            detached.inspect_err(|error| tracing::error!(%dir, %error, "cannot delete the logs of deleted topics")).ok()
-        };
-        let detached = self.dirs.iter().zip(&by_dir).filter_map(detach).collect();
+        for (flusher, logs) in self.dirs.iter().zip(&by_dir) {
+            if let Err(error) = flusher.dir().detach(logs) {
+                let dir = flusher.dir().path().display();
+                tracing::error!(%dir, %error, "cannot delete the logs of deleted topics");
+            }
+        }
         for hosted in topics.iter().flat_map(|topic| topic.hosted.iter().flatten()) {
             hosted.partition.wake_fetches();
         }
-        detached
     }
 }
 

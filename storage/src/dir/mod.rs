@@ -91,18 +91,32 @@ impl LogDir {
         self.shared.create(topic, topic_id, partition, config)
     }
 
-    /// Deletes a log. Its directory is renamed, so that the name is free at once, then removed. Slices already read
-    /// stay readable; everything else asked of the log is answered with [`StorageError::Deleted`].
+    /// Deletes a log. Its directory is renamed, so that the name is free at once, and goes with [`LogDir::purge`].
+    /// Slices already read stay readable; everything else asked of the log is answered with [`StorageError::Deleted`].
     pub fn delete(&self, log: &Arc<Log>) -> Result<(), StorageError> {
-        self.detach(std::slice::from_ref(log))?.remove()
+        self.detach(std::slice::from_ref(log))
     }
 
-    /// The first half of deleting several logs: their directories are renamed, with one sync for all. Giving the files
-    /// back to the file system may take long, and is left to the caller: [`Detached::remove`]. What that does not come
-    /// to is removed at the next start.
-    pub fn detach(&self, logs: &[Arc<Log>]) -> Result<Detached, StorageError> {
-        let paths = self.shared.detach(logs)?;
-        Ok(Detached { disk: Arc::clone(&self.shared.disk), paths })
+    /// Deletes several logs, with one sync for all.
+    pub fn detach(&self, logs: &[Arc<Log>]) -> Result<(), StorageError> {
+        self.shared.detach(logs)
+    }
+
+    /// Gives back to the file system what was deleted at least its `file.delete.delay.ms` ago, counted from the first
+    /// call that saw it: to be called every second or so. What cannot be removed is removed at the next start.
+    /// Answers for how many segments and partitions it did so. Costs nothing where nothing was deleted.
+    pub fn purge(&self, now_ms: i64) -> usize {
+        self.shared.disk.empty_trash(Some(now_ms))
+    }
+
+    /// Whether [`LogDir::purge`] has something to look after.
+    pub fn has_deleted(&self) -> bool {
+        !self.shared.disk.trash.is_empty()
+    }
+
+    /// [`LogDir::purge`] without the delay: for a full disk.
+    pub fn purge_all(&self) -> usize {
+        self.shared.disk.empty_trash(None)
     }
 
     /// Takes a log out of service and renames its directory to one that no start loads again; answers the new path. What
@@ -136,6 +150,7 @@ impl LogDir {
             return Ok(());
         }
         self.shared.disk.check_online()?;
+        self.shared.disk.empty_trash(None); // the next start would do it, and take longer
         self.shared.disk.begin_close();
         let logs: Vec<_> = self.logs().into_iter().filter(|log| log.quarantine().is_none() && !log.is_moved()).collect();
         let mut unsynced = Vec::new();
@@ -185,18 +200,5 @@ impl LogDir {
     /// The failure that took it offline.
     pub fn offline_reason(&self) -> Option<StorageError> {
         self.shared.disk.failure().cloned()
-    }
-}
-
-/// Directories of deleted logs, still to be removed.
-pub struct Detached {
-    disk: Arc<Disk>,
-    paths: Vec<PathBuf>,
-}
-
-impl Detached {
-    /// Removes them.
-    pub fn remove(self) -> Result<(), StorageError> {
-        self.paths.iter().try_for_each(|path| self.disk.remove_dir_all(path))
     }
 }

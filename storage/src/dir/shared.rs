@@ -18,6 +18,7 @@ use crate::error::StorageError;
 use crate::log::{Log, LogParts, Writer};
 use crate::producers::Producers;
 use crate::segment::{End, Segment};
+use crate::trash::What;
 /// Longest name of a file on Linux.
 pub(super) const NAME_MAX: usize = 255;
 
@@ -98,9 +99,9 @@ impl Shared {
         })))
     }
 
-    pub(super) fn detach(&self, deleted: &[Arc<Log>]) -> Result<Vec<PathBuf>, StorageError> {
+    pub(super) fn detach(&self, deleted: &[Arc<Log>]) -> Result<(), StorageError> {
         deleted.iter().for_each(|log| log.stop_cleaning());
-        let mut aside = Vec::with_capacity(deleted.len());
+        let mut renamed = false;
         {
             let mut logs = self.logs.lock();
             for log in deleted {
@@ -112,14 +113,14 @@ impl Shared {
                 let path = self.disk.root().join(set_aside_name(log.topic(), log.partition(), "delete"));
                 self.disk.rename(log.path(), &path)?;
                 logs.remove(&key);
-                aside.push(path);
+                self.disk.trash.add(What::Directory(path), log.config().file_delete_delay_ms);
+                renamed = true;
             }
         }
-        if !aside.is_empty() {
+        if renamed {
             self.disk.sync_dir(self.disk.root())?;
         }
-        self.forget_cleaned(deleted)?;
-        Ok(aside)
+        self.forget_cleaned(deleted)
     }
 
     pub(super) fn set_aside(&self, log: &Arc<Log>) -> Result<PathBuf, StorageError> {

@@ -94,6 +94,7 @@ pub(super) fn load_all(
 ) -> Result<bool, OpenError> {
     let disk = &shared.disk;
     let recovery_points = read_offsets(disk, RECOVERY_POINT)?;
+    let has_recovery_points = disk.exists(&disk.root().join(RECOVERY_POINT));
     let high_watermarks = read_offsets(disk, HIGH_WATERMARK)?;
     let log_starts = read_offsets(disk, LOG_START)?;
     let found = stored_logs(disk)?;
@@ -105,7 +106,7 @@ pub(super) fn load_all(
             topic: Arc::from(key.0.as_str()),
             partition: key.1,
             config: config_for(&key.0),
-            recovery_point: recovery_points.get(key).copied(),
+            recovery_point: recovery_points.get(key).copied().or(has_recovery_points.then_some(0)),
             log_start: log_starts.get(key).copied(),
             high_watermark: high_watermarks.get(key).copied().unwrap_or(0),
             clean,

@@ -18,6 +18,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::config::FaultHook;
 use crate::error::StorageError;
+use crate::trash::Trash;
 
 pub(crate) use budget::{Budget, Slot};
 pub(crate) use file::DataFile;
@@ -97,6 +98,8 @@ pub(crate) struct Disk {
     pub(crate) maps: Budget<crate::segment::Mapped>,
     pub(crate) resident: Resident,
     pub(crate) files: Budget<DataFile>,
+    /// What was deleted and waits for its time.
+    pub(crate) trash: Trash,
 }
 
 impl Disk {
@@ -119,6 +122,7 @@ impl Disk {
             maps: Budget::new(map_budget),
             resident: Resident::new(RESIDENT_MAX),
             files: Budget::new(descriptor_budget),
+            trash: Trash::default(),
         })
     }
 
@@ -243,6 +247,22 @@ impl Disk {
 
     pub(crate) fn rename(&self, from: &Path, to: &Path) -> Result<(), StorageError> {
         self.change(Operation::Rename, from, || fs::rename(from, to))
+    }
+
+    /// Renames a file to the name under which it waits for its removal; one that is not there is fine.
+    pub(crate) fn set_deleted(&self, from: &Path, to: &Path) -> Result<(), StorageError> {
+        self.change(Operation::Remove, from, || match fs::rename(from, to) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            other => other,
+        })
+    }
+
+    /// When a file was last written to, in ms since 1970.
+    pub(crate) fn modified_ms(&self, path: &Path) -> Result<i64, StorageError> {
+        let modified = fs::metadata(path).and_then(|meta| meta.modified());
+        let modified = modified.map_err(|e| StorageError::io("measure", path, e))?;
+        let since = modified.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        Ok(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
     }
 
     /// Removes a file; one that is not there is fine.

@@ -2,6 +2,9 @@
 //! timestamp; u32 last offset of the earliest batch with that max timestamp, relative to the segment's base.
 //! Timestamps and offsets rise from entry to entry. A sealed segment's last entry holds its largest timestamp.
 
+use crate::disk::DataFile;
+use crate::error::StorageError;
+
 const ENTRY_LEN: usize = 12;
 
 /// One entry.
@@ -54,6 +57,15 @@ impl TimeIndex {
             bytes.extend_from_slice(&entry.relative_offset.to_be_bytes());
         }
         bytes
+    }
+
+    /// The timestamp of the last entry of a file, which is a sealed segment's largest; `None` where there is no entry.
+    pub(crate) fn last_in(file: &DataFile) -> Result<Option<i64>, StorageError> {
+        let len = file.len()?;
+        let Some(position) = (len - len % ENTRY_LEN as u64).checked_sub(ENTRY_LEN as u64) else { return Ok(None) };
+        let mut timestamp = [0; 8];
+        let read = file.read_at(&mut timestamp, position)?;
+        Ok((read == timestamp.len()).then(|| i64::from_be_bytes(timestamp)).filter(|&timestamp| timestamp >= 0))
     }
 
     /// Reads a file; `None` where it is not one: not of whole entries, or not rising.

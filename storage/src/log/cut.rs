@@ -32,16 +32,11 @@ impl Log {
         if writer.epochs.truncate_start(wanted) {
             writer.epochs_dirty = true;
         }
-        let segments = self.segments.load_full();
-        let keep_from = segments.partition_point(|s| s.end().offset <= wanted).min(segments.len() - 1);
-        if keep_from > 0 {
-            let (dropped, kept) = segments.split_at(keep_from);
-            self.segments.store(Arc::new(kept.to_vec()));
-            writer.sealed.retain(|sealed| kept.iter().any(|s| Arc::ptr_eq(s, &sealed.segment)));
-            writer.names_dirty = true;
-            for segment in dropped {
-                segment.remove()?;
-            }
+        let keep_from = self.segments.load().partition_point(|s| s.end().offset <= wanted);
+        let gone = self.drop_front(&mut writer, keep_from);
+        let delay_ms = self.config.load().file_delete_delay_ms;
+        for segment in gone {
+            segment.remove(delay_ms)?;
         }
         Ok(wanted)
     }
@@ -93,7 +88,7 @@ impl Log {
     /// Nothing is kept: one new segment at `offset`.
     fn start_over(&self, offset: i64) -> Result<Vec<Arc<Segment>>, StorageError> {
         for segment in self.segments.load().iter().rev() {
-            segment.remove()?;
+            segment.remove(self.config.load().file_delete_delay_ms)?;
         }
         remove_snapshots_above(&self.disk, &self.path, -1)?;
         let active = Segment::active(
@@ -113,7 +108,7 @@ impl Log {
         let mut segments = Vec::clone(&self.segments.load());
         let keep = segments.partition_point(|s| s.base() < offset).max(1);
         for segment in segments.drain(keep..).rev() {
-            segment.remove()?;
+            segment.remove(self.config.load().file_delete_delay_ms)?;
         }
         let Some(old) = segments.pop() else { return Err(self.deleted_error()) };
         let source = old.open_read()?;

@@ -12,6 +12,7 @@ mod flush;
 mod lookup;
 mod moving;
 mod read;
+mod retain;
 mod types;
 
 use std::path::Path;
@@ -33,6 +34,7 @@ use crate::segment::{End, Segment};
 pub(crate) use append::transaction_marker;
 pub(crate) use flush::FlushJob;
 pub(crate) use lookup::as_storage;
+pub use retain::{Dropped, Outlook, Retained};
 pub use types::{AbortedTxn, Append, Appended, Origin, ProducerState, Slice, TimestampOffset};
 
 /// The log of one partition. All methods may be called from any thread.

@@ -40,6 +40,7 @@ pub(crate) struct LoadRequest<'a> {
     pub(crate) topic: Arc<str>,
     pub(crate) partition: i32,
     pub(crate) config: LogConfig,
+    /// `None` if the file that should tell is lost; a log that it lacks has never been synced.
     pub(crate) recovery_point: Option<i64>,
     pub(crate) log_start: Option<i64>,
     pub(crate) high_watermark: i64,
@@ -111,12 +112,12 @@ impl Loader<'_> {
         self.replay.producers =
             load_producers(self.request.disk, &self.request.path, &self.segments, bases[first_doubtful])?;
         for i in first_doubtful..=last {
-            let goes_on = self.scan(bases[i], listing.logs[&bases[i]], i == last)?;
+            let goes_on = self.scan(bases[i], listing.logs[&bases[i]], bases.get(i + 1).copied())?;
             if !goes_on {
                 for base in &bases[i + 1..] {
                     if self.damage.is_none() {
                         self.cut_bytes += listing.logs[base];
-                        self.segment_at(*base, End { offset: *base, size: 0 }).remove()?;
+                        self.segment_at(*base, End { offset: *base, size: 0 }).remove(0)?;
                     }
                 }
                 break;
@@ -150,7 +151,7 @@ impl Loader<'_> {
         if start > last_end(&self.segments) && self.damage.is_none() {
             // Everything up to the start was deleted, and what would show it is lost.
             for segment in std::mem::take(&mut self.segments) {
-                segment.remove()?;
+                segment.remove(0)?;
             }
             self.replay.producers = Producers::default();
             remove_snapshots_above(self.request.disk, &self.request.path, -1)?;

@@ -96,7 +96,8 @@ impl Loader<'_> {
 
     /// Walks a segment from its start and rebuilds everything that follows from it. `false` if the log ends in it
     /// though there are more.
-    pub(super) fn scan(&mut self, base: i64, file_len: u64, is_last: bool) -> Result<bool, OpenError> {
+    pub(super) fn scan(&mut self, base: i64, file_len: u64, next_base: Option<i64>) -> Result<bool, OpenError> {
+        let is_last = next_base.is_none();
         let probe = self.segment_at(base, End { offset: base, size: 0 });
         let file = self.request.disk.open_data(&probe.path("log"), false)?;
         // What lies beyond 4 GiB cannot be ours: it is cut, or reported, like any other tail.
@@ -130,6 +131,15 @@ impl Loader<'_> {
             None if is_last && end.offset < expected => {
                 let reason = format!("it ends at offset {}, below its recovery point {expected}", end.offset);
                 self.quarantine(&probe, end.offset, u64::from(end.size), &reason);
+                false
+            }
+            None if self.request.recovery_point.is_some() && next_base.is_some_and(|next| next > end.offset) => {
+                // Below the recovery point, compaction leaves such gaps. Above it, only a lost tail does: the directory
+                // had the next segment's name before the disk had this one's bytes.
+                tracing::warn!(
+                    path = %probe.path("log").display(), end_offset = end.offset, next_segment = next_base,
+                    "its end never reached the disk: what follows is cut"
+                );
                 false
             }
             None => true,

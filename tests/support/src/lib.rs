@@ -3,6 +3,8 @@
 //! - [`broker`]: the built `jackdaw` binary on a free port, with a data directory of its own, to be stopped, killed and started again.
 //! - [`wire`]: a blocking client that sends and receives frames, valid or not.
 //! - [`batch`]: record batches made and read byte by byte, independently of the codec under test.
+//! - [`Ledger`]: a producer that remembers what was acknowledged, and compares it with what is there later.
+//! - [`volume`]: a file system of a test's own, which can lose its power.
 //! - [`requests`]: the few requests that nearly every test begins with.
 //!
 //! Everything here panics on surprise: it is called by tests only.
@@ -11,9 +13,12 @@
 
 pub mod batch;
 pub mod broker;
+mod ledger;
 pub mod requests;
+pub mod volume;
 pub mod wire;
 
 pub use broker::{Broker, Options};
 pub use kafka_protocol::messages;
+pub use ledger::Ledger;
 pub use wire::Client;

@@ -1,0 +1,86 @@
+//! The whole broker on such a file system.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use jackdaw_test_support::batch::Batch;
+use jackdaw_test_support::volume::{FileSystem, Volume};
+use jackdaw_test_support::{Ledger, Options, requests};
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+
+const TOPIC: &str = "power";
+
+fn acknowledged_records_survive(kind: FileSystem, cuts: usize) {
+    let mut volume = Volume::new(kind, 512);
+    let mut broker = Options::new().data_dir(&volume.path().join("data")).start();
+    let mut client = broker.client();
+    requests::create_topic_with(&mut client, TOPIC, 2, &[("segment.bytes", "1048576")]);
+    let mut producers = [Ledger::new(TOPIC, 0, Some(requests::producer_id(&mut client))), Ledger::new(TOPIC, 1, None)];
+    drop(client);
+    let mut random = StdRng::seed_from_u64(7);
+    for _ in 0..cuts {
+        let (acks, over) = (AtomicU64::new(0), AtomicBool::new(false));
+        let address = broker.address();
+        std::thread::scope(|scope| {
+            for producer in &mut producers {
+                let (acks, over) = (&acks, &over);
+                scope.spawn(move || producer.run(address, acks, over));
+            }
+            let (wanted, deadline) = (random.random_range(1..200), Instant::now() + Duration::from_secs(20));
+            while acks.load(Ordering::Relaxed) < wanted && Instant::now() < deadline {
+                std::thread::sleep(Duration::from_micros(200));
+            }
+            // Linux may report a sync as done that the cut has just aborted: a power cut reports nothing afterwards.
+            over.store(true, Ordering::SeqCst);
+            // Producers end when the broker says that its disk has failed: it stays up to say so.
+            volume.cut_power();
+        });
+        assert!(broker.is_running(), "the broker ended when its disk failed:\n{}", broker.said());
+        broker.kill();
+        volume.mount_again();
+        broker.start_again();
+        let mut client = broker.client();
+        producers.iter().for_each(|producer| producer.check(&mut client));
+    }
+    let acknowledged: usize = producers.iter().map(Ledger::acknowledged).sum();
+    assert!(acknowledged > 100 * cuts, "only {acknowledged} records were acknowledged: this proves little");
+    broker.kill();
+}
+
+#[test]
+fn what_a_broker_acknowledged_survives_power_cuts_on_ext4() {
+    acknowledged_records_survive(FileSystem::Ext4, 10);
+}
+
+#[test]
+fn what_a_broker_acknowledged_survives_power_cuts_on_xfs() {
+    acknowledged_records_survive(FileSystem::Xfs, 10);
+}
+
+#[test]
+fn a_disk_that_turns_read_only_refuses_producers_and_serves_readers() {
+    let volume = Volume::new(FileSystem::Ext4, 64);
+    let mut broker = Options::new().data_dir(&volume.path().join("data")).start();
+    let mut client = broker.client();
+    requests::create_topic(&mut client, TOPIC, 1);
+    let sent = Batch::of(["before"]);
+    let answer = requests::produce_bytes(&mut client, TOPIC, 0, sent.bytes());
+    assert_eq!(answer.error_code, 0);
+    volume.turn_read_only();
+    let answer = requests::produce_bytes(&mut client, TOPIC, 0, Batch::of(["after"]).bytes());
+    assert_eq!(answer.error_code, 56, "{answer:?}");
+    broker.wait_for_log("log directory goes offline");
+    let found = requests::read_all(&mut client, TOPIC, 0);
+    assert!(found.first().is_some_and(|record| record.text() == "before"), "{found:?}");
+    // A commit of offsets needs the same disk; other requests do not, and nobody is disconnected.
+    assert_eq!(requests::produce_bytes(&mut client, TOPIC, 0, Batch::of(["again"]).bytes()).error_code, 56);
+    assert!(broker.is_running());
+    drop(client);
+    broker.kill();
+    volume.mount_again();
+    broker.start_again();
+    let found = requests::read_all(&mut broker.client(), TOPIC, 0);
+    assert_eq!(found.iter().map(|record| record.text().to_owned()).collect::<Vec<_>>(), ["before"]);
+    broker.kill();
+}
