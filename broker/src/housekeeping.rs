@@ -1,4 +1,5 @@
-//! What happens without a request: the coarse clock, the watch over connections, and checkpoints.
+//! What happens without a request: the coarse clock, the watch over connections, the watch over full disks, and
+//! checkpoints.
 //!
 //! Files that were deleted `file.delete.delay.ms` ago are removed here; which ones are deleted, `retention` decides.
 
@@ -21,6 +22,7 @@ pub(crate) async fn run(broker: Arc<Broker>) {
         broker.clock.tick();
         let idle_ms = broker.config().connections_max_idle_ms.unwrap_or(u64::MAX);
         broker.connections.check(broker.clock.coarse_ms(), idle_ms);
+        probe_full_disks(&broker).await;
         let every = Duration::from_millis(broker.config().replica_high_watermark_checkpoint_interval_ms);
         if broker.clock.monotonic() - checkpointed >= every {
             checkpointed = broker.clock.monotonic();
@@ -30,11 +32,25 @@ pub(crate) async fn run(broker: Arc<Broker>) {
     }
 }
 
+/// Lets appends go on where a full disk has room again; the log directory tells of both.
+async fn probe_full_disks(broker: &Arc<Broker>) {
+    let full: Vec<_> = broker.flushers().iter().filter(|flusher| flusher.dir().is_full()).cloned().collect();
+    if full.is_empty() {
+        return;
+    }
+    let work = move || full.iter().map(|flusher| flusher.dir().probe_space()).filter(|&has_room| has_room).count();
+    // A panic in there has been reported by the panic hook; the next round tries again.
+    let _ = tokio::task::spawn_blocking(work).await;
+}
+
 async fn checkpoint(broker: &Arc<Broker>) {
     let flushers = broker.flushers().to_vec();
     let work = move || {
         for flusher in flushers {
-            if let Err(error) = flusher.dir().checkpoint() {
+            let written = flusher.dir().checkpoint();
+            if let Err(error) = written
+                && !error.is_full_disk()
+            {
                 tracing::warn!(dir = %flusher.dir().path().display(), %error, "checkpoint not written");
             }
         }

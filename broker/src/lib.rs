@@ -13,6 +13,7 @@ pub mod broker;
 pub mod clock;
 pub mod config;
 pub mod coordinator;
+pub mod dirs;
 pub mod fetch;
 pub mod group;
 mod housekeeping;

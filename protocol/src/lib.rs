@@ -11,7 +11,7 @@
 //! 4. [`produce`]: the one message that is read and written by hand.
 //! 5. [`splice`]: encodes a response around record bytes without copying them.
 //! 6. [`records`]: batches: a checked view, patching, iteration, compression, building.
-//! 7. [`crc`]: the checksum of batches.
+//! 7. [`crc`]: the checksum of batches. [`log_facts`]: what our own tools may ask of a log.
 //!
 //! What is *not* here: what a request means (`jackdaw-broker`), where records are kept (`jackdaw-storage`).
 
@@ -20,6 +20,7 @@
 pub mod crc;
 pub mod frame;
 pub mod guard;
+pub mod log_facts;
 pub mod messages;
 pub mod produce;
 pub mod records;

@@ -1,7 +1,8 @@
 //! What storage lets its caller choose: policy of one log, limits of one log directory.
 
-use std::path::Path;
 use std::sync::Arc;
+
+use crate::disk::FileSystem;
 
 /// Who says when a record was written: `message.timestamp.type`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,9 +86,6 @@ impl Default for LogConfig {
     }
 }
 
-/// What a test may do to a file operation before it happens: see [`LogDirOptions::faults`].
-pub type FaultHook = Arc<dyn Fn(crate::Operation, &Path) -> std::io::Result<()> + Send + Sync>;
-
 /// How to open a log directory.
 #[derive(Clone)]
 pub struct LogDirOptions {
@@ -102,9 +100,8 @@ pub struct LogDirOptions {
     pub map_budget: usize,
     /// How many files may be kept open for appends; the longest idle give way.
     pub descriptor_budget: usize,
-    /// Asked before every file operation that changes or syncs something; an error from it is treated as the disk's.
-    /// For tests of what happens when disks fail.
-    pub faults: Option<FaultHook>,
+    /// Stands in for the system's files: for tests of what happens when disks fail. `None` is the system itself.
+    pub faults: Option<Arc<dyn FileSystem>>,
 }
 
 impl LogDirOptions {

@@ -86,6 +86,13 @@ impl StorageError {
         }
     }
 
+    /// Whether the disk or the owner's share of it is full: the operation left things as they were, and goes on by
+    /// itself once there is room. A sync that fails for it is a failed sync all the same.
+    pub fn is_full_disk(&self) -> bool {
+        matches!(self, StorageError::Io { operation, .. } if *operation != "sync")
+            && matches!(self.io_kind(), Some(io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded))
+    }
+
     /// What kind of system error it was, where it was one.
     pub fn io_kind(&self) -> Option<io::ErrorKind> {
         match self {

@@ -6,10 +6,12 @@
 //! - `dir`: [`LogDir`], a directory of logs: lock, identity, loading, group flush, checkpoints, clean shutdown.
 //! - `log`: [`Log`], the only door to a partition: append, read, lookup by time, flush, cuts at both ends.
 //! - `segment`: one data file with its indexes and its map. `index`: the three sparse indexes.
+//! - `sketch`: pure. How many different keys a segment has; kept beside it, merged by `log/keys`.
 //! - `producers`, `epochs`, `checkpoint`: pure. Sequence windows and transactions; leader epochs; the small files.
 //! - `recovery`: an untrusted directory becomes a log; the only place that repairs. `walk`: batches by `pread`.
 //! - [`inspect`]: files read for people and tools, ours and Kafka's; changes nothing, and opens nothing.
-//! - `disk`: the only door to the file system, with the fail-stop latch, the fault hook and the budgets.
+//! - `disk`: the only door to the file system, with the fail-stop latch, the budgets, and what a full disk
+//!   means. Beneath it the narrow trait [`FileSystem`], in whose place tests put disks that fail.
 //!
 //! Retention (`retention`: pure, segments and policy in, segments to drop out) and compaction (`compaction`: a pure plan
 //! and its rewrite) will stand beside `log`, and use the same cut at the front, `.cleaned` and `.swap` files.
@@ -21,6 +23,7 @@
 //! - Nothing is stored into a map; bytes below a segment's published end never change; a file that may be mapped is
 //!   never cut. Truncation makes a new file.
 //! - The first failed write or sync takes the directory offline, and nothing is retried. Reads go on.
+//! - Want of space is no such failure: what met it is undone, appends are refused until a probe finds room.
 //! - No sync happens while the append lock is held.
 //! - The recovery point moves only after data, indexes, snapshots and epochs were synced.
 //! - Everything but `.log` files can be rebuilt from them.
@@ -45,15 +48,17 @@ mod producers;
 mod recovery;
 mod retention;
 mod segment;
+mod sketch;
 mod trash;
 mod walk;
 
 pub use compaction::{CompactError, Compacted, CompactionHooks, Dirty, Pace};
-pub use config::{FaultHook, LogConfig, LogDirOptions, TimestampType};
-pub use dir::{FutureLog, LogDir, RecoveryProgress, cluster_id_of};
-pub use disk::Operation;
+pub use config::{LogConfig, LogDirOptions, TimestampType};
+pub use dir::{FutureLog, LogDir, RecoveryProgress, cluster_id_of, same_directory};
+pub use disk::{FileSystem, OpenMode, Operation};
 pub use error::{AppendError, DeleteRecordsError, OpenError, ReadError, StorageError};
 pub use log::{
-    AbortedTxn, Append, Appended, Dropped, Log, Origin, Outlook, ProducerState, Retained, Slice, TimestampOffset,
+    AbortedTxn, Append, Appended, Dropped, KeyEstimate, Log, Origin, Outlook, ProducerState, Retained, Slice,
+    TimestampOffset,
 };
 pub use retention::{Hold, Reason};

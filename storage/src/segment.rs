@@ -75,6 +75,8 @@ pub(crate) struct Segment {
     /// Number, from 1, of the [`WARM_WINDOW`] that was last found in memory: a reader that goes through the segment
     /// probes it once, not at every fetch.
     warm_window: AtomicU64,
+    /// The sketch of its keys lies beside it.
+    sketched: AtomicBool,
 }
 
 /// When the youngest record of a segment was written, looked up once.
@@ -120,6 +122,7 @@ impl Segment {
             age: Mutex::default(),
             gone: AtomicBool::new(false),
             warm_window: AtomicU64::new(0),
+            sketched: AtomicBool::new(false),
         }
     }
 
@@ -218,6 +221,18 @@ impl Segment {
         self.gone.store(true, Ordering::SeqCst);
         self.file.clear();
         self.mapped.clear();
+    }
+
+    pub(crate) fn disk(&self) -> &Disk {
+        &self.disk
+    }
+
+    pub(crate) fn is_sketched(&self) -> bool {
+        self.sketched.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_sketched(&self, is_there: bool) {
+        self.sketched.store(is_there, Ordering::Relaxed);
     }
 
     pub(crate) fn is_gone(&self) -> bool {
@@ -465,6 +480,12 @@ impl Segment {
     /// No more appends: indexes go to their files and leave memory.
     pub(crate) fn seal(&self) -> Result<(), StorageError> {
         self.write_indexes()?;
+        self.mark_sealed();
+        Ok(())
+    }
+
+    /// The second half of [`Segment::seal`], once the index files are written.
+    pub(crate) fn mark_sealed(&self) {
         self.sealed.store(true, Ordering::Release);
         self.mapped.clear(); // the next one is as long as the file, and has the index
         self.index.store(None);
@@ -472,7 +493,6 @@ impl Segment {
         if let Some(largest) = largest {
             self.age.lock().newest = Some((self.end().size, largest.timestamp));
         }
-        Ok(())
     }
 
     /// Syncs the index files.
@@ -489,6 +509,8 @@ impl Segment {
         for suffix in SEGMENT_FILES {
             self.disk.set_deleted(&self.path(suffix), &deleted_path(&self.dir, self.base, suffix))?;
         }
+        // What can be made again need not wait.
+        self.disk.remove_file(&self.path("keys"))?;
         self.disk.trash.add(What::Segment { dir: Arc::clone(&self.dir), base: self.base }, delay_ms);
         Ok(())
     }

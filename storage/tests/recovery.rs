@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use jackdaw_storage::{AppendError, LogConfig, LogDir, LogDirOptions, Operation, ReadError, StorageError};
+use jackdaw_storage::{AppendError, FileSystem, LogConfig, LogDir, LogDirOptions, Operation, ReadError, StorageError};
 use support::*;
 
 /// Ten batches, of which the first `flushed` are below the recovery point on the disk. Then a crash.
@@ -185,9 +185,9 @@ fn what_unfinished_operations_left_is_removed() {
 }
 
 /// The n-th operation of a kind fails, and everything after it.
-fn failing(operation: Operation, countdown: usize) -> jackdaw_storage::FaultHook {
+fn failing(operation: Operation, countdown: usize) -> Arc<dyn FileSystem> {
     let left = AtomicUsize::new(countdown);
-    Arc::new(move |asked, path: &Path| {
+    Arc::new(move |asked: Operation, path: &Path| {
         let is_data = path.extension().is_some_and(|e| e == "log");
         if asked == operation
             && is_data
@@ -235,7 +235,7 @@ fn a_directory_that_cannot_be_written_is_refused_with_what_to_do() {
     for (code, remedy) in [(28, "free some space"), (13, "change its owner"), (30, "mount it for writing")] {
         let temp = fast_temp();
         let mut options = LogDirOptions::new(1);
-        options.faults = Some(Arc::new(move |asked, _: &Path| match asked {
+        options.faults = Some(Arc::new(move |asked: Operation, _: &Path| match asked {
             Operation::Write => Err(std::io::Error::from_raw_os_error(code)),
             _ => Ok(()),
         }));

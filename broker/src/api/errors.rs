@@ -9,7 +9,7 @@ use jackdaw_storage::{AppendError, DeleteRecordsError, ReadError, StorageError};
 use crate::group::GroupError;
 use crate::partition::NotDurable;
 use crate::topics::catalog::{AddPartitionsError, CreateTopicError};
-use crate::topics::{DeleteTopicError, FindError};
+use crate::topics::{DeleteTopicError, FindError, MoveError};
 
 /// A wire error, and where the API has room for it what the client should know.
 #[derive(Debug, Clone)]
@@ -121,6 +121,20 @@ pub fn create_topic(error: &CreateTopicError) -> Failure {
         CreateTopicError::Storage(_) => ResponseError::KafkaStorageError,
     };
     Failure::with(code, error.to_string())
+}
+
+/// Why a partition is not moved to another log directory.
+pub fn move_partition(error: &MoveError) -> ResponseError {
+    match error {
+        MoveError::UnknownPartition => ResponseError::UnknownTopicOrPartition,
+        MoveError::Offline | MoveError::DirOffline(_) => ResponseError::KafkaStorageError,
+        MoveError::UnknownDir(_) => ResponseError::LogDirNotFound,
+        MoveError::Cordoned(_) => ResponseError::InvalidReplicaAssignment,
+        // Kafka's answer where the topic's name leaves no room for what the copy's directory is called.
+        MoveError::Storage(StorageError::BadName { .. }) => ResponseError::InvalidTopicException,
+        MoveError::Storage(StorageError::Exists { .. }) => ResponseError::KafkaStorageError,
+        MoveError::Storage(error) => storage(error).error,
+    }
 }
 
 /// Why partitions were not added.

@@ -235,6 +235,13 @@ impl Partition {
         self.fetchers.wake_all();
     }
 
+    /// Lets those who wait for the disk go on waiting in the directory that the log was moved to.
+    pub fn resume_syncs(self: &Arc<Self>) {
+        if !self.durable.lock().is_empty() {
+            self.ask_for_sync();
+        }
+    }
+
     fn ask_for_sync(self: &Arc<Self>) {
         let home = self.home.load_full();
         home.flusher.ask(self, &home);

@@ -9,7 +9,10 @@ pub mod catalog;
 mod dynamic;
 mod hosting;
 pub mod image;
+mod known_dirs;
+mod moves;
 pub mod names;
+mod placement;
 pub mod record;
 pub mod registry;
 pub mod store;
@@ -25,12 +28,17 @@ use uuid::Uuid;
 
 use crate::clock::Clock;
 use crate::config::{Config, TopicConfig};
+use crate::dirs::FailedDir;
 use crate::partition::{Flusher, Partition};
 
 use catalog::{
     AddPartitions, AddPartitionsError, Catalog, CheckConfigs, CreateTopic, CreateTopicError, PRODUCER_ID_BLOCK, Rules,
 };
 pub use dynamic::AlterBrokerConfigsError;
+pub use moves::{FutureReplica, MoveError};
+use moves::Moves;
+pub(crate) use moves::absolute;
+use placement::Candidate;
 use hosting::{FoundLogs, Opener};
 use image::{Configs, Image, TopicImage};
 use record::Record;
@@ -50,6 +58,9 @@ pub struct Topics {
     config: Arc<ArcSwap<Config>>,
     /// One log directory each.
     dirs: Vec<Arc<Flusher>>,
+    /// Those that could not be opened.
+    failed_dirs: Vec<FailedDir>,
+    moves: Moves,
     writer: Mutex<Writer>,
     registry: ArcSwap<Registry>,
     producer_ids: Mutex<Range<i64>>,
@@ -99,8 +110,13 @@ impl Topics {
     ///
     /// # Errors
     /// The metadata log cannot be read or written. A partition that cannot be opened is offline, and no error.
-    pub fn open(dirs: Vec<Arc<Flusher>>, config: Arc<ArcSwap<Config>>, clock: Arc<Clock>) -> Result<Topics, OpenError> {
-        let store = Store::open(&dirs.iter().map(|flusher| flusher.dir().clone()).collect::<Vec<_>>())?;
+    pub fn open(
+        dirs: Vec<Arc<Flusher>>,
+        failed_dirs: Vec<FailedDir>,
+        config: Arc<ArcSwap<Config>>,
+        clock: Arc<Clock>,
+    ) -> Result<Topics, OpenError> {
+        let store = Store::open(&dirs.iter().map(|flusher| flusher.dir().clone()).collect::<Vec<_>>(), &failed_dirs)?;
         let mut catalog = Catalog::default();
         store.replay(&mut catalog)?;
         let topics = Topics {
@@ -108,6 +124,8 @@ impl Topics {
             clock,
             config,
             dirs,
+            failed_dirs,
+            moves: Moves::default(),
             writer: Mutex::new(Writer { catalog, store }),
             registry: ArcSwap::default(),
             producer_ids: Mutex::new(0..0),
@@ -131,11 +149,12 @@ impl Topics {
             self.commit(&mut writer, &[Record::BrokerStarted { broker: self.node_id }])?;
         }
         found.set_strays_aside(writer.catalog.image(), self.node_id, &self.dirs);
+        found.absent = self.absent_dirs(writer.catalog.image());
         let touched: Vec<Uuid> = writer.catalog.image().topics().map(|topic| topic.id).collect();
         for (_, error) in self.reconcile(&writer, &touched, &mut found).failed {
             tracing::error!(%error, "a partition is offline");
         }
-        Ok(())
+        self.note_dirs(&mut writer, &found)
     }
 
     /// The metadata as of now.
@@ -173,7 +192,12 @@ impl Topics {
         self.registry.load().topic(topic).ok_or(FindError::UnknownTopic)?.partition(index).cloned()
     }
 
-    /// The log directories and what of each topic lives there.
+    /// Log directories that could not be opened.
+    pub fn failed_dirs(&self) -> &[FailedDir] {
+        &self.failed_dirs
+    }
+
+    /// The log directories that could be opened.
     pub fn dirs(&self) -> &[Arc<Flusher>] {
         &self.dirs
     }
@@ -182,7 +206,14 @@ impl Topics {
     pub fn partitions_in(&self, dir: usize) -> Vec<Arc<Partition>> {
         let registry = self.registry.load();
         let hosted = registry.topics().flat_map(|topic| topic.hosted.iter().flatten());
-        hosted.filter(|hosted| hosted.dir == dir).map(|hosted| hosted.partition.clone()).collect()
+        hosted.filter(|partition| Arc::ptr_eq(&partition.flusher(), &self.dirs[dir])).cloned().collect()
+    }
+
+    /// Whether `cordoned.log.dirs` names the `dir`-th log directory.
+    pub fn is_cordoned(&self, dir: usize) -> bool {
+        let config = self.config.load();
+        let path = self.dirs[dir].dir().path();
+        config.cordoned_log_dirs.iter().any(|entry| entry == "*" || std::path::Path::new(entry) == path)
     }
 
     /// Creates topics, each or none of its partitions; results are in the order of `commands`. With `validate_only`
@@ -193,7 +224,9 @@ impl Topics {
         let mut results = writer.catalog.create_topics(commands, &self.rules(&config, &check_with(&config)));
         let records: Vec<Record> = results.iter().flatten().cloned().collect();
         if !validate_only && !records.is_empty() {
-            if let Err(error) = self.commit(&mut writer, &records) {
+            if let Err(error) = self.check_room() {
+                fail_all(&mut results, CreateTopicError::Storage(error));
+            } else if let Err(error) = self.commit(&mut writer, &records) {
                 fail_all(&mut results, CreateTopicError::Storage(error.to_string()));
             } else {
                 let failed = self.reconcile(&writer, &ids(&records), &mut FoundLogs::default()).failed;
@@ -201,6 +234,15 @@ impl Topics {
             }
         }
         results.into_iter().map(|result| Ok(created(&result?, &config))).collect()
+    }
+
+    /// Refuses new partitions while every log directory is full, before anything of them is written down.
+    fn check_room(&self) -> Result<(), String> {
+        let has_room = |flusher: &Arc<Flusher>| flusher.dir().is_online() && !flusher.dir().is_full();
+        if self.dirs.iter().any(has_room) || !self.dirs.iter().any(|flusher| flusher.dir().is_full()) {
+            return Ok(());
+        }
+        Err("every log directory is full or offline: free some space, then try again".to_owned())
     }
 
     /// Removes topics whose logs could not be made, so that the client may try again.
@@ -253,7 +295,9 @@ impl Topics {
         let mut results = writer.catalog.add_partitions(commands, &self.rules(&config, &check_with(&config)));
         let records: Vec<Record> = results.iter().flatten().cloned().collect();
         if !validate_only && !records.is_empty() {
-            if let Err(error) = self.commit(&mut writer, &records) {
+            if let Err(error) = self.check_room() {
+                fail_all(&mut results, AddPartitionsError::Storage(error));
+            } else if let Err(error) = self.commit(&mut writer, &records) {
                 fail_all(&mut results, AddPartitionsError::Storage(error.to_string()));
             } else {
                 let failed = self.reconcile(&writer, &ids(&records), &mut FoundLogs::default()).failed;
@@ -328,7 +372,11 @@ impl Topics {
 
     fn rules<'a>(&'a self, config: &Config, check_configs: &'a CheckConfigs<'a>) -> Rules<'a> {
         Rules {
-            brokers: std::slice::from_ref(&self.node_id),
+            // A broker whose directories are all cordoned takes no new partition (KIP-1066).
+            brokers: match (0..self.dirs.len()).all(|dir| self.is_cordoned(dir)) {
+                true => &[],
+                false => std::slice::from_ref(&self.node_id),
+            },
             default_partitions: config.num_partitions,
             default_replication_factor: config.default_replication_factor,
             check_configs,
@@ -361,7 +409,7 @@ impl Topics {
         let mut registry = Registry::clone(&self.registry.load());
         let mut failed = HashMap::new();
         let mut gone = Vec::new();
-        let mut load = self.partitions_per_dir(&registry);
+        let mut load = self.candidates(&registry);
         let config = self.config.load();
         let defaults = Arc::new(config.topic_defaults.clone());
         for &id in touched {
@@ -374,11 +422,14 @@ impl Topics {
                 false => Arc::new(TopicConfig::resolve(&topic.configs, &config)),
             };
             let before = registry.topic_by_id(id).cloned();
-            let (node_id, dirs) = (self.node_id, &self.dirs[..]);
-            let mut opener = Opener { node_id, dirs, topic, config: &config, found, load: &mut load };
+            let (node_id, dirs, moves) = (self.node_id, &self.dirs[..], &self.moves);
+            let mut opener = Opener { node_id, dirs, moves, topic, config: &config, found, load: &mut load };
             let hosted = (0..topic.partitions.len()).map(|index| {
-                let open = before.as_ref().and_then(|before| before.hosted.get(index)?.clone());
-                opener.host(index, open).unwrap_or_else(|error| {
+                if let Some(known) = before.as_ref().and_then(|before| before.hosted.get(index)) {
+                    // One that is offline stays so: an empty log elsewhere would hide that it is.
+                    return known.as_ref().map(|open| opener.keep(index, open));
+                }
+                opener.host(index).unwrap_or_else(|error| {
                     tracing::error!(topic = %topic.name, partition = index, %error, "cannot open a partition");
                     failed.insert(id, error);
                     None
@@ -393,19 +444,29 @@ impl Topics {
         Reconciled { failed }
     }
 
-    fn partitions_per_dir(&self, registry: &Registry) -> Vec<usize> {
-        let mut load = vec![0; self.dirs.len()];
-        for hosted in registry.topics().flat_map(|topic| topic.hosted.iter().flatten()) {
-            load[hosted.dir] += 1;
+    fn candidates(&self, registry: &Registry) -> Vec<Candidate> {
+        let candidate = |(dir, flusher): (usize, &Arc<Flusher>)| Candidate {
+            partitions: 0,
+            is_online: flusher.dir().is_online(),
+            is_cordoned: self.is_cordoned(dir),
+        };
+        let mut candidates: Vec<Candidate> = self.dirs.iter().enumerate().map(candidate).collect();
+        for partition in registry.topics().flat_map(|topic| topic.hosted.iter().flatten()) {
+            candidates[self.dir_of(partition)].partitions += 1;
         }
-        load
+        candidates
+    }
+
+    fn dir_of(&self, partition: &Partition) -> usize {
+        let flusher = partition.flusher();
+        self.dirs.iter().position(|dir| Arc::ptr_eq(dir, &flusher)).expect("partitions live in these directories")
     }
 
     /// Takes the logs of deleted topics out of service; their files go with housekeeping's `purge`.
     fn detach_logs(&self, topics: &[Arc<Topic>]) {
         let mut by_dir = vec![Vec::new(); self.dirs.len()];
         for hosted in topics.iter().flat_map(|topic| topic.hosted.iter().flatten()) {
-            by_dir[hosted.dir].push(hosted.partition.log().clone());
+            by_dir[self.dir_of(hosted)].push(hosted.log().clone());
         }
         for (flusher, logs) in self.dirs.iter().zip(&by_dir) {
             if let Err(error) = flusher.dir().detach(logs) {
@@ -414,7 +475,7 @@ impl Topics {
             }
         }
         for hosted in topics.iter().flat_map(|topic| topic.hosted.iter().flatten()) {
-            hosted.partition.wake_fetches();
+            hosted.wake_fetches();
         }
     }
 }
@@ -441,7 +502,8 @@ fn ids(records: &[Record]) -> Vec<Uuid> {
         | Record::GroupConfigsChanged { .. }
         | Record::ProducerIdsAllocated { .. }
         | Record::FeatureLevelChanged { .. }
-        | Record::BrokerStarted { .. } => None,
+        | Record::BrokerStarted { .. }
+        | Record::LogDirsChanged { .. } => None,
     };
     records.iter().filter_map(id).collect()
 }

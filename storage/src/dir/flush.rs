@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::disk::Disk;
 use crate::error::StorageError;
-use crate::log::{FlushJob, Log};
+use crate::log::{EpochFile, FlushJob, Log};
 
 /// From so many dirty logs on, syncing the file system is cheaper than syncing their files.
 pub(super) const SYNC_TOGETHER_MIN: usize = 16;
@@ -15,21 +15,21 @@ pub(super) fn flush_many(disk: &Arc<Disk>, logs: &[Arc<Log>]) -> Vec<(usize, Res
         return one_by_one((0..logs.len()).collect());
     }
     let mut results = Vec::with_capacity(logs.len());
-    let mut jobs: Vec<(usize, FlushJob<'_>)> = Vec::with_capacity(logs.len());
+    let mut jobs: Vec<(usize, FlushJob<'_>, EpochFile)> = Vec::with_capacity(logs.len());
     let mut busy = Vec::new(); // being flushed by somebody else, or listed twice
     for (i, log) in logs.iter().enumerate() {
         match log.try_flush_job() {
             None => busy.push(i),
             Some(Err(error)) => results.push((i, Err(error))),
             Some(Ok(job)) => match job.write_epochs() {
-                Ok(()) => jobs.push((i, job)),
-                Err(error) => results.push((i, Err(error))),
+                Ok(epochs) => jobs.push((i, job, epochs)),
+                Err(error) => results.push((i, Err(job.give_back(error)))),
             },
         }
     }
     match disk.sync_file_system() {
-        Ok(()) => results.extend(jobs.into_iter().map(|(i, job)| (i, Ok(job.finish())))),
-        Err(error) => results.extend(jobs.into_iter().map(|(i, _)| (i, Err(error.clone())))),
+        Ok(()) => results.extend(jobs.into_iter().map(|(i, job, epochs)| (i, Ok(job.finish(epochs))))),
+        Err(error) => results.extend(jobs.into_iter().map(|(i, job, _)| (i, Err(job.give_back(error.clone()))))),
     }
     results.extend(one_by_one(busy));
     results

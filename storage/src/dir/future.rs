@@ -10,16 +10,15 @@
 //! promised, before it has the name; syncs of the old one wait from then on; and the first sync of the new one, which
 //! comes before its first promise, makes the name durable too.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use uuid::Uuid;
 
 use super::start::partition_of;
 use super::{LogDir, Shared};
-use crate::checkpoint::{META_PROPERTIES, decode_meta};
 use crate::disk::Disk;
-use crate::error::{OpenError, StorageError};
+use crate::error::StorageError;
 use crate::log::Log;
 
 use super::shared::{NAME_MAX, set_aside_name};
@@ -100,6 +99,11 @@ impl FutureLog {
     /// Bytes copied.
     pub fn size_bytes(&self) -> u64 {
         self.log.size_bytes()
+    }
+
+    /// Whether no more than about `bytes` are left to be copied.
+    pub fn is_close(&self, bytes: u64) -> bool {
+        self.log.is_close_to(&self.source, bytes)
     }
 
     /// Copies about `max_bytes` more, at least one batch; returns how many bytes that were, none once there is nothing
@@ -189,13 +193,3 @@ pub(super) fn remove_unfinished(disk: &Disk) -> Result<Vec<(String, i32)>, Stora
     Ok(moves)
 }
 
-/// The cluster that a directory belongs to; `None` if it is fresh or not there.
-///
-/// # Errors
-/// It cannot be read, or its `meta.properties` cannot be understood.
-pub fn cluster_id_of(root: &Path) -> Result<Option<String>, OpenError> {
-    let path: PathBuf = root.join(META_PROPERTIES);
-    let Some(bytes) = Disk::read_small(&path)? else { return Ok(None) };
-    let meta = decode_meta(&bytes, Uuid::nil()).map_err(|reason| OpenError::BadFile { path, reason })?;
-    Ok(Some(meta.cluster_id))
-}

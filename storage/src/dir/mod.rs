@@ -3,6 +3,7 @@
 mod cleaned;
 mod flush;
 mod future;
+mod identity;
 mod shared;
 mod start;
 
@@ -14,13 +15,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use parking_lot::Mutex;
 use uuid::Uuid;
 
-use crate::checkpoint::{CLEAN_SHUTDOWN, Meta, Offsets};
+use crate::checkpoint::{CLEAN_SHUTDOWN, META_PROPERTIES, Meta, Offsets};
 use crate::config::{LogConfig, LogDirOptions};
-use crate::disk::{DirLock, Disk};
+use crate::disk::{DirLock, Disk, unless_full};
 use crate::error::{OpenError, StorageError};
 use crate::log::Log;
 
-pub use future::{FutureLog, cluster_id_of};
+pub use future::FutureLog;
+pub use identity::{cluster_id_of, same_directory};
 use flush::{SYNC_TOGETHER_MIN, flush_many};
 pub(crate) use shared::Shared;
 pub use start::RecoveryProgress;
@@ -32,6 +34,7 @@ use start::{load_all, read_meta};
 pub struct LogDir {
     shared: Arc<Shared>,
     meta: Meta,
+    is_fresh: bool,
     closed: AtomicBool,
     /// Moves into this directory that the last broker did not finish.
     interrupted: Vec<(String, i32)>,
@@ -49,6 +52,7 @@ impl LogDir {
     ) -> Result<LogDir, OpenError> {
         let disk = Disk::open(path, options.faults.clone(), options.map_budget, options.descriptor_budget)?;
         let lock = DirLock::acquire(path)?;
+        let is_fresh = !disk.exists(&path.join(META_PROPERTIES));
         let meta = read_meta(&disk, &options)?;
         let clean_marker = path.join(CLEAN_SHUTDOWN);
         let clean = disk.exists(&clean_marker);
@@ -61,6 +65,7 @@ impl LogDir {
             disk: Arc::new(disk),
             logs: Mutex::new(BTreeMap::new()),
             checkpointed: Mutex::new(Offsets::new()),
+            unsketched: Mutex::default(),
             cleaned: Default::default(),
         });
         let interrupted = future::remove_unfinished(&shared.disk)?;
@@ -70,8 +75,9 @@ impl LogDir {
             shared.logs.lock().values().for_each(|log| log.mark_recovered());
         }
         shared.read_cleaned()?;
-        shared.checkpoint()?;
-        Ok(LogDir { shared, meta, closed: AtomicBool::new(false), interrupted, _lock: lock })
+        // A start on a full disk serves what is there; the checkpoints of before are as right as they were.
+        unless_full(shared.checkpoint())?;
+        Ok(LogDir { shared, meta, is_fresh, closed: AtomicBool::new(false), interrupted, _lock: lock })
     }
 
     /// All logs, by topic and partition.
@@ -144,7 +150,8 @@ impl LogDir {
     }
 
     /// Flushes everything, leaves what makes the next start quick, and then the mark of a clean shutdown. From its
-    /// beginning on, appends and cuts are refused; reads go on.
+    /// beginning on, appends and cuts are refused; reads go on. Where the disk is too full for what the next start
+    /// would like to find, everything is synced all the same, and the error says that the next start has to look.
     pub fn close(&self) -> Result<(), StorageError> {
         if self.closed.swap(true, Ordering::AcqRel) {
             return Ok(());
@@ -154,8 +161,13 @@ impl LogDir {
         self.shared.disk.begin_close();
         let logs: Vec<_> = self.logs().into_iter().filter(|log| log.quarantine().is_none() && !log.is_moved()).collect();
         let mut unsynced = Vec::new();
+        let mut no_space = None;
         for log in &logs {
-            unsynced.extend(log.write_for_close()?);
+            match log.write_for_close() {
+                Ok(files) => unsynced.extend(files),
+                Err(error) if error.is_full_disk() => no_space = Some(error),
+                Err(error) => return Err(error),
+            }
         }
         let dirty: Vec<_> = logs.into_iter().filter(|log| log.needs_flush()).collect();
         for (_, result) in self.flush_many(&dirty) {
@@ -167,9 +179,23 @@ impl LogDir {
             unsynced.iter().try_for_each(|path| self.shared.disk.sync_path(path))?;
         }
         self.shared.checkpoint()?;
+        if let Some(error) = no_space {
+            return Err(error);
+        }
         let root = self.shared.disk.root();
         self.shared.disk.replace_file(&root.join(CLEAN_SHUTDOWN), b"{\"version\":0,\"brokerEpoch\":-1}")?;
         self.shared.disk.sync_dir(root)
+    }
+
+    /// A log that has sealed segments without the sketch of their keys, for [`Log::make_sketches`]; `None` when nothing
+    /// waits. It is not given out again before there is news of it.
+    pub fn take_unsketched(&self) -> Option<Arc<Log>> {
+        loop {
+            let key = self.shared.unsketched.lock().pop_first()?;
+            if let Some(log) = self.shared.logs.lock().get(&key) {
+                return Some(Arc::clone(log));
+            }
+        }
     }
 
     /// Id of the cluster that the directory belongs to.
@@ -182,6 +208,11 @@ impl LogDir {
         self.meta.directory_id
     }
 
+    /// Whether it was empty when it was opened, and has become a log directory then.
+    pub fn is_fresh(&self) -> bool {
+        self.is_fresh
+    }
+
     /// Where it is.
     pub fn path(&self) -> &Path {
         self.shared.disk.root()
@@ -192,7 +223,18 @@ impl LogDir {
         self.shared.disk.total_and_usable()
     }
 
-    /// Whether it still takes writes.
+    /// Whether the disk is full: appends of clients are refused, reads go on.
+    pub fn is_full(&self) -> bool {
+        self.shared.disk.is_full()
+    }
+
+    /// Finds out whether a full disk has room again, and lets appends go on if so; whether there is room. To be called
+    /// about once a second. Costs nothing unless the directory is full.
+    pub fn probe_space(&self) -> bool {
+        self.shared.disk.probe_space()
+    }
+
+    /// Whether it still takes writes. A full directory is online.
     pub fn is_online(&self) -> bool {
         self.shared.disk.failure().is_none()
     }

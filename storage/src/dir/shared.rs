@@ -1,6 +1,6 @@
 //! What the logs of a directory share: its disk, the map of them all, and the checkpoint files.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -31,10 +31,16 @@ pub(crate) struct Shared {
     pub(super) logs: Mutex<Logs>,
     /// Recovery points as the file on the disk has them.
     pub(super) checkpointed: Mutex<Offsets>,
+    /// Logs with sealed segments that may lack the sketch of their keys.
+    pub(super) unsketched: Mutex<BTreeSet<(Arc<str>, i32)>>,
     pub(super) cleaned: Cleaned,
 }
 
 impl Shared {
+    pub(crate) fn queue_for_sketches(&self, log: &Log) {
+        self.unsketched.lock().insert((Arc::clone(log.topic_arc()), log.partition()));
+    }
+
     pub(super) fn create(
         self: &Arc<Shared>,
         topic: &str,
@@ -50,6 +56,7 @@ impl Shared {
         let key = (Arc::<str>::from(topic), partition);
         let path: Arc<Path> = Arc::from(self.disk.root().join(&name));
         self.disk.check_open()?;
+        self.disk.check_space()?;
         let mut logs = self.logs.lock();
         if logs.contains_key(&key) || self.disk.exists(&path) {
             return Err(StorageError::Exists { path });
@@ -73,12 +80,11 @@ impl Shared {
         config: LogConfig,
     ) -> Result<Arc<Log>, StorageError> {
         self.disk.create_dir(&path)?;
-        self.disk.write_file(&path.join(PARTITION_METADATA), &encode_partition_metadata(topic_id))?;
-        let end = End { offset: base, size: 0 };
-        let (disk, capacity) = (Arc::clone(&self.disk), config.segment_bytes);
-        let active = Segment::active(disk, Arc::clone(&path), base, capacity, end, Default::default());
-        active.adopt_file(self.disk.open_data(&active.path("log"), true)?);
-        let active = Arc::new(active);
+        let created = self.create_files(&path, topic_id, base, config.segment_bytes).inspect_err(|_| {
+            // Nothing half-made stays; if it cannot be removed, it is an empty partition of no topic at the next start.
+            let _ = self.disk.remove_dir_all(&path);
+        });
+        let active = Arc::new(created?);
         let mut writer = Writer::new(Producers::default(), Epochs::default(), Arc::clone(&active), 0);
         writer.fresh = true;
         writer.names_dirty = true;
@@ -97,6 +103,20 @@ impl Shared {
             writer,
             damage: None,
         })))
+    }
+
+    fn create_files(
+        &self,
+        path: &Arc<Path>,
+        topic_id: Uuid,
+        base: i64,
+        capacity: u32,
+    ) -> Result<Segment, StorageError> {
+        self.disk.write_file(&path.join(PARTITION_METADATA), &encode_partition_metadata(topic_id))?;
+        let end = End { offset: base, size: 0 };
+        let active = Segment::active(Arc::clone(&self.disk), Arc::clone(path), base, capacity, end, Default::default());
+        active.adopt_file(self.disk.open_data(&active.path("log"), true)?);
+        Ok(active)
     }
 
     pub(super) fn detach(&self, deleted: &[Arc<Log>]) -> Result<(), StorageError> {

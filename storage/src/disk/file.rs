@@ -2,26 +2,25 @@
 
 use std::fs::File;
 use std::io::{self, IoSlice};
-use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use rustix::fs::FallocateFlags;
 use rustix::io::Errno;
 
-use super::{Disk, Operation};
+use super::{Disk, FileSystem, Operation};
 use crate::error::StorageError;
 
 /// An open file and its name. Closed when dropped.
 pub(crate) struct DataFile {
     file: File,
     path: Arc<Path>,
+    system: Arc<dyn FileSystem>,
 }
 
 impl DataFile {
-    pub(super) fn new(file: File, path: &Path) -> DataFile {
-        DataFile { file, path: Arc::from(path) }
+    pub(super) fn new(file: File, path: &Path, system: Arc<dyn FileSystem>) -> DataFile {
+        DataFile { file, path: Arc::from(path), system }
     }
 
     pub(crate) fn path(&self) -> &Arc<Path> {
@@ -36,40 +35,34 @@ impl DataFile {
         Ok(self.file.metadata().map_err(|e| StorageError::io("measure", &self.path, e))?.len())
     }
 
-    /// Writes all of `parts` at `position`. The slices are advanced, and useless afterwards.
+    /// Writes all of `parts` at `position`. The slices are advanced, and useless afterwards. On an error, some of the
+    /// bytes may be in the file.
     pub(crate) fn write_all_at(
         &self,
         disk: &Disk,
-        mut parts: &mut [IoSlice<'_>],
-        mut position: u64,
+        parts: &mut [IoSlice<'_>],
+        position: u64,
     ) -> Result<(), StorageError> {
-        disk.change(Operation::Write, &self.path, || {
-            while !parts.is_empty() {
-                match rustix::io::pwritev(&self.file, parts, position) {
-                    Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                    Ok(written) => {
-                        position += written as u64;
-                        IoSlice::advance_slices(&mut parts, written);
-                    }
-                    Err(Errno::INTR) => {}
-                    Err(errno) => return Err(errno.into()),
-                }
-            }
-            Ok(())
-        })
+        disk.change(Operation::Write, &self.path, || write_all(&*self.system, &self.file, &self.path, parts, position))
     }
 
-    /// Reserves blocks for `len` bytes at `position` without changing the file's length. Whether that worked matters
-    /// to speed only: what was not reserved is allocated by the write, which reports a full disk by itself.
+    /// Reserves blocks for `len` bytes at `position`, the end of the file, whose length stays. Whether that worked
+    /// matters to speed only: what was not reserved is allocated by the write, which reports a full disk by itself.
     pub(crate) fn reserve(&self, disk: &Disk, position: u64, len: u64) {
         if !disk.can_allocate.load(Ordering::Relaxed) {
             return;
         }
-        let result = disk.change(Operation::Allocate, &self.path, || {
-            Ok(rustix::fs::fallocate(&self.file, FallocateFlags::KEEP_SIZE, position, len)?)
-        });
-        if result.is_err_and(|e| e.io_kind() == Some(io::ErrorKind::Unsupported)) {
-            disk.can_allocate.store(false, Ordering::Relaxed);
+        let result =
+            disk.change(Operation::Allocate, &self.path, || self.system.reserve(&self.file, &self.path, position, len));
+        match result {
+            Err(e) if e.io_kind() == Some(io::ErrorKind::Unsupported) => {
+                disk.can_allocate.store(false, Ordering::Relaxed);
+            }
+            Err(e) if e.is_full_disk() => {
+                // What was reserved before it failed would be missing elsewhere.
+                let _ = self.set_len(disk, position);
+            }
+            _ => {}
         }
     }
 
@@ -77,10 +70,9 @@ impl DataFile {
     pub(crate) fn read_at(&self, buffer: &mut [u8], position: u64) -> Result<usize, StorageError> {
         let mut filled = 0;
         while filled < buffer.len() {
-            match self.file.read_at(&mut buffer[filled..], position + filled as u64) {
+            match self.system.read_at(&self.file, &self.path, &mut buffer[filled..], position + filled as u64) {
                 Ok(0) => break,
                 Ok(read) => filled += read,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(StorageError::io("read", &self.path, error)),
             }
         }
@@ -101,12 +93,33 @@ impl DataFile {
 
     /// `fdatasync`: bytes and length are on the disk when it returns.
     pub(crate) fn sync(&self, disk: &Disk) -> Result<(), StorageError> {
-        disk.change(Operation::Sync, &self.path, || self.file.sync_data())
+        disk.change(Operation::Sync, &self.path, || self.system.sync(&self.file, &self.path))
     }
 
     /// Cuts the file, or, with its own length, gives back the blocks reserved beyond. Must not cut below what a map
     /// may still show: reading it would be a SIGBUS.
     pub(crate) fn set_len(&self, disk: &Disk, len: u64) -> Result<(), StorageError> {
-        disk.change(Operation::Truncate, &self.path, || self.file.set_len(len))
+        disk.change(Operation::Truncate, &self.path, || self.system.set_len(&self.file, &self.path, len))
     }
+}
+
+/// A write may take less than it was given: the next one says why, or takes the rest.
+pub(super) fn write_all(
+    system: &dyn FileSystem,
+    file: &File,
+    path: &Path,
+    mut parts: &mut [IoSlice<'_>],
+    mut position: u64,
+) -> io::Result<()> {
+    IoSlice::advance_slices(&mut parts, 0); // empty ones go
+    while !parts.is_empty() {
+        match system.write_at(file, path, parts, position)? {
+            0 => return Err(io::ErrorKind::WriteZero.into()),
+            written => {
+                position += written as u64;
+                IoSlice::advance_slices(&mut parts, written);
+            }
+        }
+    }
+    Ok(())
 }

@@ -116,7 +116,8 @@ mod tests {
         let mut file = tempfile::NamedTempFile::new().unwrap();
         let bytes: Vec<u8> = (0..200_000u32).map(|i| i as u8).collect();
         file.write_all(&bytes).unwrap();
-        let map = Map::new(&DataFile::new(file.reopen().unwrap(), file.path()), bytes.len()).unwrap();
+        let data = DataFile::new(file.reopen().unwrap(), file.path(), Arc::new(crate::disk::System));
+        let map = Map::new(&data, bytes.len()).unwrap();
         let resident = Resident::new(2 * FAULT_AROUND);
         let slice = map.to_bytes();
         resident.note(&map, 10);

@@ -8,6 +8,7 @@ use jackdaw_protocol::records::{
     Batch, ControlRecord, ControlType, HEADER_LEN, Header, PATCHED_LEN, patched_head, records, stamp_log_append_time,
 };
 
+use super::undo::Undo;
 use super::{AbortedTxn, Append, Appended, Log, Origin, SealedFiles, Writer};
 use crate::config::{LogConfig, TimestampType};
 use crate::error::{AppendError, StorageError};
@@ -31,6 +32,17 @@ const PARTS_MAX: usize = 1024;
 pub(crate) struct Scratch {
     pub(super) staged: Vec<Staged>,
     pub(super) aborted: Vec<AbortedTxn>,
+    /// The state before what is staged.
+    pub(super) undo: Undo,
+}
+
+impl Scratch {
+    /// Nothing is staged.
+    pub(super) fn clear(&mut self) {
+        self.staged.clear();
+        self.aborted.clear();
+        self.undo.clear();
+    }
 }
 
 /// A batch that has its offset and waits for the write.
@@ -49,6 +61,8 @@ impl Log {
     /// write call, as far as they fit one segment. A refused batch does not hold up the others.
     ///
     /// When it returns, the batches are in the page cache and readers see them; [`Log::flush`] brings them to the disk.
+    /// A batch answered with [`AppendError::Storage`] is not in the log, and no trace of it: on a full disk the log is
+    /// as it was before. While the directory is full, batches of clients are refused without asking the disk.
     pub fn append(&self, batches: &[Append<'_>], now_ms: i64, out: &mut Vec<Result<Appended, AppendError>>) {
         let first = out.len();
         let mut writer = self.writer.lock();
@@ -56,7 +70,7 @@ impl Log {
         let unsynced = writer.sealed.len();
         drop(writer);
         if let Err((written, error)) = result {
-            // The disk failed: what had not been written by then is not in the log, nor is anything after it.
+            // The disk is full or failed: what had not been written by then is not in the log, nor is anything after it.
             out.truncate(first + written);
             out.resize(first + batches.len(), Err(AppendError::Storage(error)));
         } else if unsynced > UNSYNCED_MAX {
@@ -74,9 +88,13 @@ impl Log {
         out: &mut Vec<Result<Appended, AppendError>>,
     ) -> Result<(), (usize, StorageError)> {
         self.check_writable().map_err(|e| (0, e))?;
+        if batches.iter().any(|append| append.origin == Origin::Client) {
+            // Coordinators try: what they write is small and may be what makes room, such as a topic's deletion.
+            self.disk.check_space().map_err(|e| (0, e))?;
+        }
         writer.active.data_file().map_err(|e| (0, e))?;
         let config = self.config.load();
-        writer.scratch.staged.clear();
+        writer.scratch.clear();
         let mut written = 0;
         for (index, append) in batches.iter().enumerate() {
             let admitted = match self.admit(writer, &config, append, now_ms) {
@@ -92,7 +110,8 @@ impl Log {
                 out.push(Ok(appended));
                 continue;
             }
-            if self.must_roll(writer, &config, &append.batch.header(), now_ms).map_err(|e| (written, e))? {
+            let must_roll = self.must_roll(writer, &config, &append.batch.header(), now_ms);
+            if must_roll.inspect_err(|_| self.undo_staged(writer)).map_err(|e| (written, e))? {
                 self.write_staged(writer, &config, batches).map_err(|e| (written, e))?;
                 written = index;
                 self.roll(writer, &config).map_err(|e| (written, e))?;
@@ -157,12 +176,13 @@ impl Log {
         }
         head[..PATCHED_LEN].copy_from_slice(&patched_head(&header, base_offset, append.leader_epoch));
         if header.producer_id() >= 0 {
+            writer.scratch.undo.keep_producer(writer.producers.remember(header.producer_id()));
             let aborted = writer.producers.apply(&header, base_offset, max_timestamp, marker);
             writer.scratch.aborted.extend(aborted);
         }
-        if writer.epochs.latest() != Some(append.leader_epoch) && writer.epochs.assign(append.leader_epoch, base_offset)
-        {
-            writer.epochs_dirty = true;
+        if writer.epochs.latest() != Some(append.leader_epoch) {
+            writer.scratch.undo.keep_epochs(&writer.epochs, writer.epochs_dirty);
+            writer.epochs_dirty |= writer.epochs.assign(append.leader_epoch, base_offset);
         }
         if writer.end.size == 0 {
             writer.first_timestamp = Some(max_timestamp);
@@ -184,10 +204,8 @@ impl Log {
         if writer.scratch.staged.is_empty() {
             return Ok(());
         }
-        self.write_and_publish(writer, config, batches).inspect_err(|error| {
-            // The writer believes in batches that are nowhere: it must not go on.
-            self.disk.take_offline(error);
-        })
+        // The writer believes in batches that are nowhere.
+        self.write_and_publish(writer, config, batches).inspect_err(|_| self.undo_staged(writer))
     }
 
     fn write_and_publish(
@@ -232,7 +250,7 @@ impl Log {
             self.publish_stability(&writer.producers);
         }
         self.end.store(writer.end.offset, Ordering::Release);
-        writer.scratch.staged.clear();
+        writer.scratch.clear();
         Ok(())
     }
 
@@ -310,7 +328,7 @@ impl Log {
     }
 
     /// Seals the active segment and starts the next one at the log end. Nothing is synced here: the sealed files wait
-    /// for the next flush, which syncs them before it moves the recovery point.
+    /// for the next flush, which syncs them before it moves the recovery point. On an error the active segment stays.
     pub(super) fn roll(&self, writer: &mut Writer, config: &LogConfig) -> Result<(), StorageError> {
         let base = writer.end.offset;
         let next = Segment::active(
@@ -321,14 +339,21 @@ impl Log {
             End { offset: base, size: 0 },
             (OffsetIndex::default(), TimeIndex::default(), Vec::new()),
         );
-        // What can fail without harm (too few descriptors) comes first.
+        // What can fail without harm (too few descriptors, no space) comes first.
         let old = Arc::clone(&writer.active);
         let file = old.data_file()?;
         next.adopt_file(self.disk.open_data(&next.path("log"), true)?);
-        old.seal()?;
-        old.close_file();
         let snapshot = self.path.join(file_name(base, "snapshot"));
-        self.disk.write_file(&snapshot, &encode_snapshot(&writer.producers))?;
+        let written =
+            old.write_indexes().and_then(|()| self.disk.write_file(&snapshot, &encode_snapshot(&writer.producers)));
+        if let Err(error) = written {
+            writer.reserved = u64::from(writer.end.size); // given back with the indexes
+            next.retire();
+            self.disk.remove_file(&next.path("log"))?; // at once: the space is needed
+            return Err(error);
+        }
+        old.mark_sealed();
+        old.close_file();
         writer.sealed.push(SealedFiles { segment: old, file, snapshot });
         writer.names_dirty = true;
         let next = Arc::new(next);
@@ -341,6 +366,7 @@ impl Log {
         writer.since_index = 0;
         writer.first_timestamp = None;
         writer.first_append_ms = None;
+        self.queue_for_sketches();
         Ok(())
     }
 }

@@ -48,6 +48,13 @@ impl Log {
         }
     }
 
+    /// Whether `source` has at most `bytes` more: both are in their last segment, and those are alike up to there.
+    pub(crate) fn is_close_to(&self, source: &Log, bytes: u64) -> bool {
+        let (own, other) = (self.segments.load(), source.segments.load());
+        let (Some(own), Some(other)) = (own.last(), other.last()) else { return false };
+        own.base() == other.base() && u64::from(other.end().size.saturating_sub(own.end().size)) <= bytes
+    }
+
     fn append_copied(
         &self,
         writer: &mut Writer,
@@ -58,20 +65,23 @@ impl Log {
         let copied = bytes.len();
         let batches: Result<Vec<Batch>, _> = Batch::split_all(bytes).collect();
         let batches = batches.map_err(|error| segment.corrupt(0, &error.to_string()))?;
-        writer.scratch.staged.clear();
+        writer.scratch.clear();
         for (index, batch) in batches.iter().enumerate() {
             let header = batch.header();
             let (base_offset, last_offset) = (header.base_offset(), header.last_offset());
             if base_offset < writer.end.offset {
+                self.undo_staged(writer);
                 return Err(segment.corrupt(0, "offsets do not rise"));
             }
             if header.producer_id() >= 0 {
                 let marker = if header.is_control() { transaction_marker(batch) } else { None };
+                writer.scratch.undo.keep_producer(writer.producers.remember(header.producer_id()));
                 let aborted = writer.producers.apply(&header, base_offset, header.max_timestamp(), marker);
                 writer.scratch.aborted.extend(aborted);
             }
-            if writer.epochs.assign(header.leader_epoch(), base_offset) {
-                writer.epochs_dirty = true;
+            if writer.epochs.latest() != Some(header.leader_epoch()) {
+                writer.scratch.undo.keep_epochs(&writer.epochs, writer.epochs_dirty);
+                writer.epochs_dirty |= writer.epochs.assign(header.leader_epoch(), base_offset);
             }
             if writer.end.size == 0 {
                 writer.first_timestamp = Some(header.max_timestamp());

@@ -1,5 +1,6 @@
 //! Cut a log at either end: delete-records moves its start, truncation moves its end back.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -13,6 +14,18 @@ use crate::walk::{Walker, Want};
 
 /// Copied at once when a prefix is kept.
 const COPY_CHUNK: usize = 1 << 20;
+
+/// What a cut at the end of a log keeps, and what it removes.
+struct Prefix {
+    kept: Vec<Arc<Segment>>,
+    /// The segment that is cut.
+    old: Arc<Segment>,
+    removed: Vec<Arc<Segment>>,
+    end: End,
+    /// A synced copy of what stays of `old`.
+    copy: DataFile,
+    aside: PathBuf,
+}
 
 impl Log {
     /// Moves the log start to `offset` (-1: the high watermark), never back, and removes the segments that lie wholly
@@ -42,7 +55,7 @@ impl Log {
     }
 
     /// Drops all records at and above `offset`. Readers that have slices of them keep them; the file they are mapped
-    /// from is replaced, not cut.
+    /// from is replaced, not cut. That takes room for a copy: on a full disk nothing changes.
     pub fn truncate_to(&self, offset: i64) -> Result<(), StorageError> {
         let _not_cleaning = self.pause_cleaning();
         let _flushing = self.flush_lock.lock();
@@ -52,19 +65,16 @@ impl Log {
             return Ok(());
         }
         let start_over = offset <= self.log_start_offset();
-        if start_over {
-            self.start.store(offset, Ordering::Release);
-        }
-        // The recovery point on the disk must never lie above the end of the log: recovery would take it for damage.
-        // Nor may the log start.
-        self.flushed.fetch_min(offset, Ordering::AcqRel);
+        let prefix = if start_over { None } else { Some(self.prepare_prefix(offset)?) };
+        self.lower_checkpoints(offset, start_over)?;
         self.high_watermark.fetch_min(offset, Ordering::AcqRel);
-        if let Some(shared) = self.shared.upgrade() {
-            shared.lower_checkpoint(self, offset, start_over)?;
-            shared.lower_cleaned_offset(self, offset)?;
-        }
         self.end.store(offset, Ordering::Release);
-        let segments = if start_over { self.start_over(offset)? } else { self.keep_prefix(&writer, offset)? };
+        let cut = match prefix {
+            None => self.start_over(offset),
+            Some(prefix) => self.keep_prefix(&writer, prefix),
+        };
+        // Past the first removed segment there is no way back to what the log was.
+        let segments = cut.inspect_err(|error| self.disk.take_offline(error))?;
         self.disk.sync_dir(&self.path)?;
         let active = Arc::clone(&segments[segments.len() - 1]);
         writer.epochs.truncate_end(offset);
@@ -85,6 +95,21 @@ impl Log {
         Ok(())
     }
 
+    /// The recovery point on the disk must never lie above the end of the log: recovery would take it for damage. Nor
+    /// may the log start. Where the disk is too full to say so, only our recovery point is lower than need be.
+    fn lower_checkpoints(&self, offset: i64, start_over: bool) -> Result<(), StorageError> {
+        let start = self.log_start_offset();
+        if start_over {
+            self.start.store(offset, Ordering::Release);
+        }
+        self.flushed.fetch_min(offset, Ordering::AcqRel);
+        let Some(shared) = self.shared.upgrade() else { return Ok(()) };
+        shared
+            .lower_checkpoint(self, offset, start_over)
+            .and_then(|()| shared.lower_cleaned_offset(self, offset))
+            .inspect_err(|_| self.start.store(start, Ordering::Release))
+    }
+
     /// Nothing is kept: one new segment at `offset`.
     fn start_over(&self, offset: i64) -> Result<Vec<Arc<Segment>>, StorageError> {
         for segment in self.segments.load().iter().rev() {
@@ -103,25 +128,42 @@ impl Log {
         Ok(vec![Arc::new(active)])
     }
 
-    /// Removes the segments above, and replaces the one that holds `offset` by its prefix.
-    fn keep_prefix(&self, writer: &Writer, offset: i64) -> Result<Vec<Arc<Segment>>, StorageError> {
-        let mut segments = Vec::clone(&self.segments.load());
-        let keep = segments.partition_point(|s| s.base() < offset).max(1);
-        for segment in segments.drain(keep..).rev() {
-            segment.remove(self.config.load().file_delete_delay_ms)?;
-        }
-        let Some(old) = segments.pop() else { return Err(self.deleted_error()) };
+    /// Copies the part of the segment that holds `offset` which lies below; the log stays as it is.
+    fn prepare_prefix(&self, offset: i64) -> Result<Prefix, StorageError> {
+        let mut kept = Vec::clone(&self.segments.load());
+        let removed = kept.split_off(kept.partition_point(|s| s.base() < offset).max(1));
+        let Some(old) = kept.pop() else { return Err(self.deleted_error()) };
         let source = old.open_read()?;
         let end = End { offset, size: prefix_size(&old, &source, offset)? };
         let aside = old.path("log.cleaned");
         self.disk.remove_file(&aside)?;
+        let copied = self.disk.open_data(&aside, true).and_then(|copy| {
+            self.copy_prefix(&source, &copy, end.size)?;
+            copy.sync(&self.disk)?;
+            Ok(copy)
+        });
+        match copied {
+            Ok(copy) => Ok(Prefix { kept, old, removed, end, copy, aside }),
+            Err(error) => {
+                if self.disk.check_online().is_ok() {
+                    // What stays of it is removed at the next start.
+                    let _ = self.disk.remove_file(&aside);
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Removes the segments above, and replaces the one that is cut by its prefix.
+    fn keep_prefix(&self, writer: &Writer, prefix: Prefix) -> Result<Vec<Arc<Segment>>, StorageError> {
+        let Prefix { kept: mut segments, old, removed, end, copy, aside } = prefix;
+        for segment in removed.iter().rev() {
+            segment.remove(self.config.load().file_delete_delay_ms)?;
+        }
         let mut txns = old.with_txns(|txns| txns.clone())?;
-        txns.retain(|t| t.last_offset < offset);
-        let copy = self.disk.open_data(&aside, true)?;
-        self.copy_prefix(&source, &copy, end.size)?;
-        copy.sync(&self.disk)?;
+        txns.retain(|t| t.last_offset < end.offset);
         old.retire();
-        for suffix in ["index", "timeindex", "txnindex"] {
+        for suffix in ["index", "timeindex", "txnindex", "keys"] {
             self.disk.remove_file(&old.path(suffix))?;
         }
         self.disk.rename(&aside, &old.path("log"))?;

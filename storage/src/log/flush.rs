@@ -11,7 +11,7 @@ use parking_lot::MutexGuard;
 
 use super::{Log, SealedFiles, Writer};
 use crate::checkpoint::{LEADER_EPOCHS, PARTITION_METADATA, encode_epochs};
-use crate::disk::DataFile;
+use crate::disk::{DataFile, unless_full};
 use crate::error::StorageError;
 use crate::producers::encode_snapshot;
 use crate::segment::{Segment, file_name};
@@ -119,6 +119,13 @@ impl Log {
 impl FlushJob<'_> {
     /// Syncs file by file.
     pub(crate) fn sync(self) -> Result<i64, StorageError> {
+        match self.sync_files() {
+            Ok(epochs) => Ok(self.finish(epochs)),
+            Err(error) => Err(self.give_back(error)),
+        }
+    }
+
+    fn sync_files(&self) -> Result<EpochFile, StorageError> {
         let disk = &self.log.disk;
         if self.sealed.len() > SYNC_TOGETHER_MIN {
             disk.sync_file_system()?;
@@ -132,7 +139,7 @@ impl FlushJob<'_> {
         if let Some(file) = &self.file {
             file.sync(disk)?;
         }
-        self.write_epochs()?;
+        let epochs = self.write_epochs()?;
         if self.fresh {
             disk.sync_path(&self.log.path.join(PARTITION_METADATA))?;
             disk.sync_dir(disk.root())?;
@@ -140,27 +147,53 @@ impl FlushJob<'_> {
         if self.sync_names {
             disk.sync_dir(&self.log.path)?;
         }
-        Ok(self.finish())
+        Ok(epochs)
     }
 
     /// What has to be written before the whole file system is synced by one call, which replaces all other syncs.
-    pub(crate) fn write_epochs(&self) -> Result<(), StorageError> {
-        match &self.epochs {
-            Some(bytes) => self.log.disk.replace_file(&epochs_path(&self.log.path), bytes),
-            None => Ok(()),
-        }
+    pub(crate) fn write_epochs(&self) -> Result<EpochFile, StorageError> {
+        let Some(bytes) = &self.epochs else { return Ok(EpochFile::Current) };
+        let written = unless_full(self.log.disk.replace_file(&epochs_path(&self.log.path), bytes))?;
+        Ok(if written { EpochFile::Current } else { EpochFile::Behind })
     }
 
-    /// Everything is on the disk: moves the recovery point, and lets the descriptor go if nothing came meanwhile.
-    pub(crate) fn finish(self) -> i64 {
+    /// Everything is on the disk: moves the recovery point, and lets the descriptor go if nothing came meanwhile. If
+    /// the disk was too full for the epochs, the records are on it all the same, and their epochs in them: then the
+    /// recovery point waits, so that a start would read them there.
+    pub(crate) fn finish(self, epochs: EpochFile) -> i64 {
         let log = self.log;
-        log.flushed.store(self.end, Ordering::Release);
-        let writer = log.writer.lock();
-        if writer.end.offset == self.end {
+        if epochs == EpochFile::Current {
+            log.flushed.store(self.end, Ordering::Release);
+        }
+        let mut writer = log.writer.lock();
+        if epochs == EpochFile::Behind {
+            writer.epochs_dirty = true;
+        } else if writer.end.offset == self.end {
             self.active.pin_file(false);
         }
         self.end
     }
+
+    /// What was to be synced waits for the next flush. After a failed sync there is none.
+    pub(crate) fn give_back(mut self, error: StorageError) -> StorageError {
+        let mut writer = self.log.writer.lock();
+        std::mem::swap(&mut self.sealed, &mut writer.sealed);
+        let sealed_since = std::mem::take(&mut self.sealed);
+        writer.sealed.extend(sealed_since);
+        writer.epochs_dirty |= self.epochs.is_some();
+        writer.names_dirty |= self.sync_names;
+        writer.fresh |= self.fresh;
+        error
+    }
+}
+
+/// What a flush came to with the file of leader epochs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum EpochFile {
+    /// It holds all epochs.
+    Current,
+    /// The disk was too full to write it.
+    Behind,
 }
 
 fn epochs_path(dir: &Path) -> PathBuf {

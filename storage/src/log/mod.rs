@@ -9,11 +9,13 @@ mod compact;
 mod copy;
 mod cut;
 mod flush;
+mod keys;
 mod lookup;
 mod moving;
 mod read;
 mod retain;
 mod types;
+mod undo;
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
@@ -32,7 +34,8 @@ use crate::producers::Producers;
 use crate::segment::{End, Segment};
 
 pub(crate) use append::transaction_marker;
-pub(crate) use flush::FlushJob;
+pub(crate) use flush::{EpochFile, FlushJob};
+pub use keys::KeyEstimate;
 pub(crate) use lookup::as_storage;
 pub use retain::{Dropped, Outlook, Retained};
 pub use types::{AbortedTxn, Append, Appended, Origin, ProducerState, Slice, TimestampOffset};

@@ -111,6 +111,13 @@ pub(crate) enum Admission {
     Duplicate(BatchMeta),
 }
 
+/// A producer as it was before a batch was applied.
+#[derive(Debug)]
+pub(crate) struct Before {
+    producer_id: i64,
+    state: Option<Producer>,
+}
+
 /// All producers of one log.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Producers {
@@ -197,6 +204,31 @@ impl Producers {
             self.ongoing.insert(base_offset, producer_id);
         }
         None
+    }
+
+    /// What [`Producers::restore`] needs to take back the next batch of this producer.
+    pub(crate) fn remember(&self, producer_id: i64) -> Before {
+        Before { producer_id, state: self.by_id.get(&producer_id).cloned() }
+    }
+
+    /// Takes back the last batch applied for this producer. Several are taken back in the opposite order.
+    pub(crate) fn restore(&mut self, before: Before) {
+        let Before { producer_id, state } = before;
+        let first_then = state.as_ref().and_then(|p| p.txn_first_offset);
+        let first_now = self.by_id.get(&producer_id).and_then(|p| p.txn_first_offset);
+        if first_then != first_now {
+            if let Some(first) = first_now {
+                self.ongoing.remove(&first);
+            }
+            if let Some(first) = first_then {
+                self.unreplicated.remove(&first);
+                self.ongoing.insert(first, producer_id);
+            }
+        }
+        match state {
+            Some(state) => self.by_id.insert(producer_id, state),
+            None => self.by_id.remove(&producer_id),
+        };
     }
 
     fn end_transaction(

@@ -18,6 +18,7 @@ pub(super) struct Listing {
     pub(super) logs: BTreeMap<i64, u64>,
     pub(super) indexes: HashMap<(i64, Kind), u64>,
     pub(super) snapshots: Vec<i64>,
+    pub(super) sketches: Vec<i64>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -59,7 +60,12 @@ pub(super) fn list(disk: &Disk, path: &Path) -> Result<Listing, OpenError> {
             listing.indexes.insert((base, Kind::Txn), entry.len);
         } else if let Some(offset) = base_of(name, "snapshot") {
             listing.snapshots.push(offset);
+        } else if let Some(base) = base_of(name, "keys") {
+            listing.sketches.push(base);
         }
+    }
+    for base in listing.sketches.iter().filter(|base| !listing.logs.contains_key(base)) {
+        disk.remove_file(&path.join(file_name(*base, "keys")))?;
     }
     let orphans = listing.indexes.keys().filter(|(base, _)| !listing.logs.contains_key(base));
     for (base, kind) in orphans {

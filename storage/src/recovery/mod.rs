@@ -20,6 +20,7 @@ use crate::checkpoint::{LEADER_EPOCHS, encode_epochs};
 use crate::config::LogConfig;
 use crate::dir::Shared;
 use crate::disk::Disk;
+use crate::disk::unless_full;
 use crate::epochs::Epochs;
 use crate::error::{OpenError, StorageError};
 use crate::log::{Damage, Log, LogParts, Writer};
@@ -165,7 +166,8 @@ impl Loader<'_> {
             if stored_epochs != Some(&epochs) {
                 // Rebuildable like the indexes, and synced with them before the recovery point moves.
                 let path = self.request.path.join(LEADER_EPOCHS);
-                self.request.disk.write_file(&path, &encode_epochs(&epochs))?;
+                // A full disk leaves no such file, which is right: they are in the batches.
+                unless_full(self.request.disk.write_file(&path, &encode_epochs(&epochs)))?;
             }
             remove_snapshots_above(self.request.disk, &self.request.path, end)?;
             remove_stray_snapshots(self.request.disk, &self.request.path, &self.segments)?;

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use super::Loader;
 use super::listing::{Kind, Listing, file_size};
-use super::scan::scan;
+use super::scan::{Scan, scan};
 use super::snapshots::load_producers;
+use super::{LoadRequest, Loader};
+use crate::disk::unless_full;
 use crate::error::OpenError;
 use crate::index::{OffsetIndex, TimeIndex, is_plausible_offset_index};
 use crate::segment::{End, Segment};
@@ -22,7 +23,7 @@ impl Loader<'_> {
                 && len(Kind::Time).is_some_and(|len| len > 0 && len % 12 == 0));
         let has_txns = len(Kind::Txn).is_some();
         let (disk, path) = (Arc::clone(self.request.disk), Arc::clone(&self.request.path));
-        let segment = Segment::sealed(disk, Arc::clone(&path), base, end, has_txns);
+        let mut segment = Segment::sealed(disk, Arc::clone(&path), base, end, has_txns);
         if !has_indexes || !self.epochs_known {
             let file = segment.open_read()?;
             let interval = u64::from(self.request.config.index_interval_bytes);
@@ -31,16 +32,12 @@ impl Loader<'_> {
                 epochs.assign(step.header.leader_epoch(), step.header.base_offset());
             })?;
             self.replay.epochs = epochs;
-            if let Some((position, reason)) = scan.bad {
+            if let Some((position, reason)) = &scan.bad {
                 tracing::error!(path = %segment.path("log").display(), position, reason, "damaged segment");
             }
             if !has_indexes {
                 tracing::info!(path = %segment.path("index").display(), "index rebuilt");
-                self.request.disk.write_file(&segment.path("index"), &scan.index.encode())?;
-                let mut times = scan.times;
-                times.mark();
-                self.request.disk.write_file(&segment.path("timeindex"), &times.encode())?;
-                segment.sync_indexes()?;
+                segment = rebuilt(&self.request, segment, scan)?;
             }
         }
         self.segments.push(Arc::new(segment));
@@ -149,10 +146,29 @@ impl Loader<'_> {
         let segment = Segment::active(disk, path, base, capacity, end, (scan.index, scan.times, txns));
         self.since_index = scan.since_index;
         if goes_on && !is_last {
-            segment.seal()?;
+            // Too little room for its index files: it keeps them in memory, and the next start makes them again.
+            unless_full(segment.seal())?;
             segment.close_file();
         }
         self.segments.push(Arc::new(segment));
         Ok(goes_on)
     }
+}
+
+/// A sealed segment with new index files; on a full disk, one that keeps its indexes in memory.
+fn rebuilt(request: &LoadRequest<'_>, sealed: Segment, scan: Scan) -> Result<Segment, OpenError> {
+    let Scan { index, mut times, end, .. } = scan;
+    times.mark();
+    let written = request
+        .disk
+        .write_file(&sealed.path("index"), &index.encode())
+        .and_then(|()| request.disk.write_file(&sealed.path("timeindex"), &times.encode()));
+    if unless_full(written)? {
+        sealed.sync_indexes()?;
+        return Ok(sealed);
+    }
+    let end = End { size: end.size, ..sealed.end() };
+    let txns = sealed.with_txns(|txns| txns.clone())?;
+    let (disk, path) = (Arc::clone(request.disk), Arc::clone(&request.path));
+    Ok(Segment::active(disk, path, sealed.base(), end.size, end, (index, times, txns)))
 }

@@ -67,6 +67,22 @@ pub(crate) fn sequenced(id: i64, epoch: i16, sequence: i32, values: &[&str]) -> 
     Batch::check(builder.build()).unwrap()
 }
 
+/// A batch of a transaction.
+pub(crate) fn transactional(id: i64, epoch: i16, sequence: i32, values: &[&str]) -> Batch {
+    let mut builder = BatchBuilder::new(Codec::None).producer(id, epoch, sequence).transactional(true);
+    for value in values {
+        builder.push(NOW, None, Some(value.as_bytes()), &[]);
+    }
+    Batch::check(builder.build()).unwrap()
+}
+
+/// The marker that ends a transaction.
+pub(crate) fn marker(id: i64, epoch: i16, commit: bool) -> Batch {
+    let mut builder = BatchBuilder::new(Codec::None).producer(id, epoch, -1).transactional(true).control(true);
+    builder.push(NOW, Some(&[0, 0, 0, u8::from(commit)]), Some(&[0, 0, 0, 0, 0, 3]), &[]);
+    Batch::check(builder.build()).unwrap()
+}
+
 pub(crate) fn append_all(
     log: &Log,
     batches: &[Batch],
