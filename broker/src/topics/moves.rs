@@ -276,6 +276,10 @@ impl Topics {
         drop(slot);
         // In this order everywhere: commands take turns first.
         let _writer = self.writer.lock();
+        if running.partition.log().is_deleted() {
+            self.end_move(running);
+            return copied;
+        }
         slot = running.future.lock();
         if let Some(future) = slot.take() {
             drop(slot);
