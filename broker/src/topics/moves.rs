@@ -68,7 +68,7 @@ struct Move {
     partition: Arc<Partition>,
     dir: usize,
     /// None once it ended.
-    future: Mutex<Option<FutureLog>>,
+    future: Mutex<Option<Arc<FutureLog>>>,
 }
 
 struct Left {
@@ -149,7 +149,7 @@ impl Topics {
         self.remove_left(|left| left.dir == dir && (left.log.topic(), left.log.partition()) == (topic, index));
         let future = self.dirs[dir].dir().begin_move(&partition.log())?;
         tracing::info!(topic, partition = index, to = path, "move to another log directory begins");
-        let running = Arc::new(Move { partition, dir, future: Mutex::new(Some(future)) });
+        let running = Arc::new(Move { partition, dir, future: Mutex::new(Some(Arc::new(future))) });
         self.moves.state.lock().moves.push(running);
         self.start_mover(dir);
         Ok(())
@@ -171,8 +171,7 @@ impl Topics {
     pub fn futures_in(&self, dir: usize) -> Vec<FutureReplica> {
         let moves = self.moves.state.lock().moves.clone();
         let describe = |running: &Arc<Move>| {
-            let future = running.future.lock();
-            let future = future.as_ref()?;
+            let future = running.future.lock().clone()?;
             let (topic, partition) = (running.partition.topic().clone(), running.partition.index());
             Some(FutureReplica { topic, partition, size_bytes: future.size_bytes(), lag: future.lag() })
         };
@@ -261,37 +260,37 @@ impl Topics {
 
     /// Copies some of a partition, or ends its move. Returns how many bytes were copied.
     fn step(&self, running: &Arc<Move>) -> usize {
-        let mut slot = running.future.lock();
-        let Some(future) = slot.as_ref() else { return 0 };
+        // Not under the lock: the disk may be slow, and others ask how far it is.
+        let Some(future) = running.future.lock().clone() else { return 0 };
         let chunk = self.move_rate().min(limits::MOVE_CHUNK_BYTES);
         let copied = match future.copy(chunk) {
             Ok(copied) if copied > 0 && !future.is_close(chunk as u64) => return copied,
             Ok(copied) => copied,
             Err(error) => {
-                drop(slot);
                 self.fail(running, &error);
                 return 0;
             }
         };
-        drop(slot);
         // In this order everywhere: commands take turns first.
         let _writer = self.writer.lock();
         if running.partition.log().is_deleted() {
             self.end_move(running);
             return copied;
         }
-        slot = running.future.lock();
-        if let Some(future) = slot.take() {
-            drop(slot);
-            match self.take_over(running, future) {
-                Ok(()) => self.end_move(running),
-                Err(error) => self.fail(running, &error),
+        if running.future.lock().is_none() {
+            return copied; // given up meanwhile
+        }
+        match self.take_over(running, &future) {
+            Ok(()) => {
+                running.future.lock().take();
+                self.end_move(running);
             }
+            Err(error) => self.fail(running, &error),
         }
         copied
     }
 
-    fn take_over(&self, running: &Move, future: FutureLog) -> Result<(), StorageError> {
+    fn take_over(&self, running: &Move, future: &FutureLog) -> Result<(), StorageError> {
         let (partition, to) = (&running.partition, &self.dirs[running.dir]);
         let (from, old) = (partition.flusher(), partition.log().clone());
         future.take_over(|log| partition.move_to(log.clone(), to.clone()))?;

@@ -120,7 +120,7 @@ impl FutureLog {
     ///
     /// # Errors
     /// One of the disks failed. The source goes on as if nothing had happened.
-    pub fn take_over(self, adopt: impl FnOnce(&Arc<Log>)) -> Result<Arc<Log>, StorageError> {
+    pub fn take_over(&self, adopt: impl FnOnce(&Arc<Log>)) -> Result<Arc<Log>, StorageError> {
         let source = &self.source;
         let syncs_wait = source.hold_flushes();
         catch_up(&self.log, source)?;
@@ -151,7 +151,7 @@ impl FutureLog {
     }
 
     /// Gives the move up, and removes what was copied.
-    pub fn cancel(self) -> Result<(), StorageError> {
+    pub fn cancel(&self) -> Result<(), StorageError> {
         self.log.mark_deleted();
         self.to.disk.remove_dir_all(self.log.path())
     }
