@@ -19,7 +19,7 @@ const LEADER_NOT_AVAILABLE: i16 = 5;
 const COORDINATOR_NOT_AVAILABLE: i16 = 15;
 const INVALID_REPLICATION_FACTOR: i16 = 38;
 const INVALID_REPLICA_ASSIGNMENT: i16 = 39;
-const INVALID_CONFIG: i16 = 40;
+const INVALID_REQUEST: i16 = 42;
 const STORAGE_ERROR: i16 = 56;
 const LOG_DIR_NOT_FOUND: i16 = 57;
 
@@ -133,7 +133,7 @@ fn new_partitions_go_where_the_fewest_are_and_stay_over_restarts() {
     assert_eq!(before, ["a", "b", "c", "a", "b", "c"]);
     broker.stop();
     // Another order, and a directory more.
-    broker.start_again_with(dirs.options(&["d", "c", "b", "a"]));
+    let broker = dirs.start(&["d", "c", "b", "a"]);
     let mut client = broker.client();
     let after: Vec<String> = (0..6).map(|partition| place(&mut client, "t", partition)).collect();
     assert_eq!(after, before);
@@ -152,7 +152,7 @@ fn a_cordoned_directory_gets_nothing_new() {
     let broker = dirs.start(&["a", "b"]);
     let mut client = broker.client();
     let (a, b) = (dirs.path("a"), dirs.path("b"));
-    let mut cordon = |value: &str| configs::set_broker(&mut broker.client(), "1", "cordoned.log.dirs", value);
+    let cordon = |value: &str| configs::set_broker(&mut broker.client(), "1", "cordoned.log.dirs", value);
     assert_eq!(cordon(a.to_str().unwrap()).0, 0);
     requests::create_topic(&mut client, "t", 2);
     assert_eq!([0, 1].map(|partition| place(&mut client, "t", partition)), ["b", "b"]);
@@ -161,7 +161,7 @@ fn a_cordoned_directory_gets_nothing_new() {
     let refused = client.call(7, &requests::create_request("nowhere", 1, &[]));
     assert_eq!(refused.topics[0].error_code, INVALID_REPLICATION_FACTOR);
     let (error, message) = cordon("/nowhere");
-    assert!(error == INVALID_CONFIG && message.contains("/nowhere") && message.contains("log.dirs"), "{error} {message}");
+    assert!(error == INVALID_REQUEST && message.contains("/nowhere") && message.contains("log.dirs"), "{error} {message}");
     assert_eq!(cordon("").0, 0);
     assert_eq!(move_to(&mut client, "t", 0, &b), 0);
     requests::create_topic(&mut client, "anywhere", 1);

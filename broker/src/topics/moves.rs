@@ -146,7 +146,7 @@ impl Topics {
         if is_there {
             return Ok(());
         }
-        self.remove_left(|left| left.dir == dir && (left.log.topic(), left.log.partition()) == (topic, index));
+        self.remove_left(|left| Arc::ptr_eq(&left.flusher, &self.dirs[dir]) && (left.log.topic(), left.log.partition()) == (topic, index));
         let future = self.dirs[dir].dir().begin_move(&partition.log())?;
         tracing::info!(topic, partition = index, to = path, "move to another log directory begins");
         let running = Arc::new(Move { partition, dir, future: Mutex::new(Some(Arc::new(future))) });
