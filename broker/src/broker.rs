@@ -9,13 +9,15 @@ use tokio::task::JoinHandle;
 
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::config::table::METRICS_LISTENER;
 use crate::coordinator::Groups;
 use crate::dirs::Opened;
 use crate::fetch::session::Sessions;
+use crate::metrics::Metrics;
 use crate::net::{self, ListenError, Registry};
 use crate::partition::Flusher;
 use crate::topics::Topics;
-use crate::{dirs, housekeeping, limits};
+use crate::{dirs, housekeeping, limits, retention};
 
 /// Why a broker does not start. Each message says what to do about it.
 #[derive(Debug, thiserror::Error)]
@@ -52,6 +54,8 @@ pub struct Broker {
     pub groups: Arc<Groups>,
     /// Who is connected.
     pub connections: Registry,
+    /// What is counted for `metrics.listener`.
+    pub metrics: Metrics,
     /// Incremental fetch sessions.
     pub fetch_sessions: Sessions,
     /// What requests larger than a read buffer may hold together, in KiB.
@@ -82,6 +86,10 @@ impl Broker {
         for listener in &config.listeners {
             bound.push(net::bind(&listener.name, &listener.host, listener.port).await?);
         }
+        let metrics = match config.metrics_listener() {
+            Some((host, port)) => Some(net::bind(METRICS_LISTENER, &host, port).await?),
+            None => None,
+        };
         let broker = tokio::task::block_in_place(|| Broker::open(config, clock))?;
         let listening: Vec<_> = bound.iter().map(|bound| (bound.name.clone(), bound.address)).collect();
         broker.ports.store(Arc::new(listening.iter().map(|(name, address)| (name.clone(), address.port())).collect()));
@@ -89,6 +97,11 @@ impl Broker {
         tasks.push(tokio::spawn(broker.groups.clone().run_timers()));
         let groups = broker.groups.clone();
         tasks.push(tokio::task::spawn_blocking(move || groups.load()));
+        tasks.push(tokio::spawn(retention::run(broker.clone())));
+        if let Some(bound) = metrics {
+            tracing::info!(address = %bound.address, "metrics are served at /metrics");
+            tasks.push(tokio::spawn(net::serve_metrics(bound, broker.clone())));
+        }
         tasks.extend(bound.into_iter().map(|bound| tokio::spawn(net::serve(bound, broker.clone()))));
         Ok(Running { broker, listening, tasks })
     }
@@ -110,6 +123,7 @@ impl Broker {
             request_budget_kib,
             cold_reads: Semaphore::new(limits::COLD_READERS),
             connections: Registry::default(),
+            metrics: Metrics::default(),
             cluster_id,
             ports: ArcSwap::default(),
             clock,

@@ -18,8 +18,10 @@ pub mod fetch;
 pub mod group;
 mod housekeeping;
 pub mod limits;
+pub mod metrics;
 pub mod net;
 pub mod partition;
+mod retention;
 pub mod topics;
 
 pub use broker::Broker;

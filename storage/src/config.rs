@@ -58,6 +58,18 @@ pub struct LogConfig {
     pub min_cleanable_dirty_ratio: f64,
 }
 
+impl LogConfig {
+    /// The age at which a segment ends: `segment_ms`, but no more than a compacted log may wait for compaction, which never
+    /// touches the active segment.
+    pub fn max_segment_ms(&self) -> i64 {
+        if self.compact && self.max_compaction_lag_ms > 0 {
+            self.segment_ms.min(self.max_compaction_lag_ms)
+        } else {
+            self.segment_ms
+        }
+    }
+}
+
 impl Default for LogConfig {
     /// Kafka 4's defaults.
     fn default() -> LogConfig {
@@ -102,6 +114,9 @@ pub struct LogDirOptions {
     pub descriptor_budget: usize,
     /// Stands in for the system's files: for tests of what happens when disks fail. `None` is the system itself.
     pub faults: Option<Arc<dyn FileSystem>>,
+    /// The caller brings partitions and metadata from elsewhere together, and left the mark that nobody else may open
+    /// the directory meanwhile: see [`crate::UNFINISHED_IMPORT`].
+    pub importing: bool,
 }
 
 impl LogDirOptions {
@@ -114,6 +129,7 @@ impl LogDirOptions {
             map_budget: 16 * 1024,
             descriptor_budget: 4096,
             faults: None,
+            importing: false,
         }
     }
 }

@@ -141,6 +141,27 @@ pub enum OpenError {
         /// The id asked for.
         expected: i32,
     },
+    /// The directory is Apache Kafka's, whose metadata is in another form. Nothing was changed.
+    #[error(
+        "data directory {} is Apache Kafka's: {found} holds its metadata, which this broker does not read. \
+         Stop that broker and take its topics over into a new directory: \
+         jackdaw log import --from {} --data-dir NEW_DIR; then serve NEW_DIR", path.display(), path.display()
+    )]
+    KafkasMetadata {
+        /// The directory.
+        path: PathBuf,
+        /// What shows it.
+        found: &'static str,
+    },
+    /// Partitions are there that the metadata may not name yet.
+    #[error(
+        "an import into data directory {} was interrupted; run `jackdaw log import` into it again, \
+         which first undoes or completes that one", path.display()
+    )]
+    UnfinishedImport {
+        /// The directory.
+        path: PathBuf,
+    },
     /// A small file of the directory does not read as what it should be.
     #[error("cannot understand {}: {reason}; restore it from a copy, or remove it if you know what it held", path.display())]
     BadFile {

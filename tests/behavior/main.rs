@@ -9,6 +9,7 @@ mod long_poll;
 mod moves;
 mod rebalance;
 mod restart;
+mod retention;
 mod size_rule;
 mod start;
 

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use super::listener::Listener;
 use super::load::Loaded;
 use super::sources::ConfigSources;
+use super::table;
 use super::topic::TopicConfig;
 use super::values::Values;
 
@@ -258,11 +259,23 @@ impl Config {
             values,
         }
     }
+
+    /// Where metrics are served, host and port; none means nowhere.
+    pub fn metrics_listener(&self) -> Option<(String, u16)> {
+        self.values.effective(table::METRICS_LISTENER).and_then(metrics_listener)
+    }
 }
 
 fn log_dirs(values: &Values) -> Vec<PathBuf> {
     let set = values.effective("log.dirs").is_some_and(|dirs| !dirs.is_empty());
     values.list(if set { "log.dirs" } else { "log.dir" }).into_iter().map(PathBuf::from).collect()
+}
+
+/// `HOST:PORT`, IPv6 addresses in brackets.
+pub(super) fn metrics_listener(value: &str) -> Option<(String, u16)> {
+    let (host, port) = value.trim().rsplit_once(':')?;
+    let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    Some((host.to_owned(), port.parse().ok()?))
 }
 
 fn per_ip_overrides(values: &Values) -> Vec<(String, usize)> {

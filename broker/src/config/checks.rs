@@ -1,8 +1,10 @@
 //! What settings demand of each other, and what a broker must refuse because it could not keep its word.
 
+use super::broker::metrics_listener;
 use super::definition;
 use super::error::ConfigError;
 use super::size_rule;
+use super::table;
 use super::values::Values;
 
 /// Checks that hold at start and for changes at run time alike.
@@ -12,6 +14,7 @@ pub(super) fn check(values: &Values, errors: &mut Vec<ConfigError>) {
     check_memory(values, errors);
     check_cordoned(values, errors);
     check_connections(values, errors);
+    check_metrics(values, errors);
     errors.extend(size_rule::check_broker(values).err().map(|error| placed(values, error)));
 }
 
@@ -61,6 +64,17 @@ fn check_order(values: &Values, errors: &mut Vec<ConfigError>) {
                 format!("{less}={low} must not be more than {more}={high}: lower the one or raise the other.");
             errors.push(fault(values, key, message));
         }
+    }
+}
+
+fn check_metrics(values: &Values, errors: &mut Vec<ConfigError>) {
+    let key = table::METRICS_LISTENER;
+    if let Some(value) = values.given(key).filter(|value| !value.is_empty() && metrics_listener(value).is_none()) {
+        errors.push(fault(
+            values,
+            key,
+            format!("{key}={value} must be HOST:PORT with a port from 0 to 65535, such as 127.0.0.1:9404, or empty."),
+        ));
     }
 }
 

@@ -52,6 +52,10 @@ pub struct TopicConfig {
     pub preallocate: bool,
     /// -1: no bound.
     pub retention_bytes: i64,
+    /// `retention.hold.groups`: dropped is only what these have consumed, within the two bounds that follow.
+    pub retention_hold_groups: Vec<String>,
+    pub retention_hold_max_bytes: u64,
+    pub retention_hold_max_ms: i64,
     /// -1: no bound.
     pub retention_ms: i64,
     pub segment_bytes: u32,
@@ -137,6 +141,9 @@ impl TopicConfig {
             min_insync_replicas: int("min.insync.replicas"),
             preallocate: flag("preallocate"),
             retention_bytes: long("retention.bytes"),
+            retention_hold_groups: hold_groups(get(table::RETENTION_HOLD_GROUPS).as_deref()),
+            retention_hold_max_bytes: u64::try_from(long(table::RETENTION_HOLD_MAX_BYTES)).unwrap_or(0),
+            retention_hold_max_ms: long(table::RETENTION_HOLD_MAX_MS),
             retention_ms: long("retention.ms"),
             segment_bytes: own_segment_bytes(overrides).unwrap_or_else(|| unsigned("segment.bytes")),
             segment_index_bytes: unsigned("segment.index.bytes"),
@@ -170,6 +177,11 @@ pub(super) fn inherited(name: &str, broker: &Values) -> Option<String> {
     given.or_else(|| {
         synonyms.iter().find_map(|synonym| broker.effective(synonym.name).map(|value| synonym.unit.convert(value)))
     })
+}
+
+fn hold_groups(value: Option<&str>) -> Vec<String> {
+    let names = definition::list(value.unwrap_or_default());
+    names.into_iter().filter(|name| !name.is_empty()).map(str::to_owned).collect()
 }
 
 fn compression_type(value: Option<&str>) -> CompressionType {
@@ -302,6 +314,8 @@ mod tests {
             ("preallocate", "yes", "true or false"),
             ("min.insync.replicas", "0", "from 1"),
             ("max.message.bytes", "many", "whole number"),
+            ("retention.hold.max.ms", "-1", "from 0 to 9223372036854775807"),
+            ("retention.hold.max.bytes", "-1", "from 0 to 9223372036854775807"),
             ("leader.replication.throttled.replicas", "0-1", "0:1,1:2"),
         ] {
             let error = validate(name, value).unwrap_err();
@@ -315,6 +329,8 @@ mod tests {
             ("follower.replication.throttled.replicas", "0:1,12:3"),
             ("retention.bytes", "-1"),
             ("write.caching", "true"),
+            ("retention.hold.groups", "billing, audit"),
+            ("retention.hold.max.ms", "0"),
         ] {
             validate(name, value).unwrap();
         }

@@ -1,10 +1,12 @@
 //! The group coordinator: where the pure machine of [`group`](crate::group) meets the log and the clock.
 //!
 //! Reading order: [`runtime`] (shards, their locks, parked requests, the timer task), `load` (a shard from its partition),
-//! `batches` (records to batches), `timers` (deadlines), `topic` (how `__consumer_offsets` comes to be),
+//! `batches` (records to batches), `timers` (deadlines), `committed` (what groups have
+//! consumed), `topic` (how `__consumer_offsets` comes to be),
 //! `placement` (which of its partitions a group lives in).
 
 mod batches;
+mod committed;
 mod load;
 mod outcome;
 mod placement;
@@ -12,6 +14,7 @@ mod runtime;
 mod timers;
 mod topic;
 
+pub use committed::{CommittedOffset, CommittedOffsets};
 pub use outcome::Outcome;
 pub use placement::partition_for;
 pub use runtime::{FetchedOffsets, Groups, Verdicts};

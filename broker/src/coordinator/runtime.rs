@@ -259,6 +259,17 @@ impl Groups {
         Ok(listed)
     }
 
+    /// Shows `look` every shard that is served, one after the other; `false` if one is not loaded yet.
+    pub(super) fn each_shard(&self, mut look: impl FnMut(&Shard)) -> bool {
+        self.all().iter().all(|cell| {
+            let inner = cell.inner.lock();
+            if inner.status == Status::Ready {
+                look(&inner.shard);
+            }
+            inner.status != Status::Loading
+        })
+    }
+
     /// Forgets the offsets that any group committed in a topic that is deleted now.
     pub fn topic_deleted(&self, topic: &str) {
         let topic: Arc<str> = topic.into();

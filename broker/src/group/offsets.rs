@@ -58,6 +58,13 @@ impl Offsets {
         self.topics.iter().flat_map(of_topic)
     }
 
+    /// All of them, topic by topic.
+    pub fn by_topic(&self) -> impl Iterator<Item = (&Arc<str>, impl Iterator<Item = (i32, &OffsetValue)>)> {
+        self.topics.iter().map(|(topic, partitions)| {
+            (topic, partitions.iter().map(|(partition, committed)| (*partition, &committed.value)))
+        })
+    }
+
     /// Those of one topic.
     pub fn of_topic(&self, topic: &str) -> impl Iterator<Item = (i32, &OffsetValue)> {
         let partitions = self.topics.get(topic).into_iter().flatten();

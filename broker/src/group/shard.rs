@@ -338,6 +338,11 @@ impl Shard {
         }
     }
 
+    /// Every group with whether it has members, and what it committed.
+    pub fn offsets(&self) -> impl Iterator<Item = (&GroupId, bool, &Offsets)> {
+        self.groups.iter().map(|(id, group)| (id, !group.classic.is_empty(), &group.offsets))
+    }
+
     /// ListGroups.
     pub fn list(&self) -> impl Iterator<Item = ListedGroup> {
         self.groups.iter().map(|(id, group)| ListedGroup {

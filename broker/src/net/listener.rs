@@ -20,6 +20,12 @@ pub struct Bound {
     listener: TcpListener,
 }
 
+impl Bound {
+    pub(super) async fn accept(&self) -> io::Result<TcpStream> {
+        self.listener.accept().await.map(|(stream, _)| stream)
+    }
+}
+
 /// A listener that cannot be bound.
 #[derive(Debug, thiserror::Error)]
 pub enum ListenError {

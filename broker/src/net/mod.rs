@@ -4,10 +4,12 @@ mod answers;
 mod buffers;
 mod connection;
 mod listener;
+mod metrics;
 mod outgoing;
 mod registry;
 
 pub use answers::{Answers, LaterAnswer};
 pub use listener::{Bound, ListenError, bind, serve};
+pub use metrics::serve as serve_metrics;
 pub use outgoing::Outgoing;
 pub use registry::Registry;

@@ -5,6 +5,7 @@
 
 mod flusher;
 mod home;
+pub mod intake;
 mod waiters;
 
 use std::sync::Arc;

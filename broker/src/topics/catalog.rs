@@ -191,6 +191,11 @@ impl Catalog {
                 let added = new_partitions(assignments, &topic.partitions);
                 topic.partitions.extend(added);
             })?,
+            Record::LeaderEpochsRaised { id, epochs } => self.edit(*id, |topic| {
+                for (partition, epoch) in topic.partitions.iter_mut().zip(epochs) {
+                    partition.leader_epoch = partition.leader_epoch.max(*epoch);
+                }
+            })?,
             Record::TopicRemoved { id } => {
                 let topic = self.image.remove(*id).ok_or(ApplyError::UnknownTopic(*id))?;
                 if let Some(key) = names::collision_key(&topic.name)

@@ -105,25 +105,33 @@ impl FoundLogs {
     /// The records that make topics of what was found, for a directory without metadata: another broker's, or one that
     /// lost them. Data comes first; configs can be set again.
     pub(super) fn adopted(&self, node_id: i32) -> Vec<Record> {
-        let mut topics: BTreeMap<&str, (Uuid, usize)> = BTreeMap::new();
+        let mut topics: BTreeMap<&str, (Uuid, Vec<i32>)> = BTreeMap::new();
         for ((topic, partition), logs) in &self.logs {
-            let (id, count) = topics.entry(topic).or_default();
-            *count = (*count).max(*partition as usize + 1);
-            if id.is_nil() {
-                *id = logs.first().map_or_else(Uuid::nil, |(_, log)| log.topic_id());
+            let (id, epochs) = topics.entry(topic).or_default();
+            let index = *partition as usize;
+            epochs.resize(epochs.len().max(index + 1), 0);
+            if let Some((_, log)) = logs.first() {
+                // What is appended from now on belongs to no leadership that the log has seen.
+                epochs[index] = log.latest_epoch().map_or(0, |epoch| epoch.saturating_add(1));
+                if id.is_nil() {
+                    *id = log.topic_id();
+                }
             }
         }
-        let record = |(name, (id, count)): (&str, (Uuid, usize))| {
+        let records = |(name, (id, epochs)): (&str, (Uuid, Vec<i32>))| {
             let compact =
                 (name == names::CONSUMER_OFFSETS).then(|| ("cleanup.policy".to_owned(), "compact".to_owned()));
-            Record::TopicCreated {
+            let id = if id.is_nil() { Uuid::new_v4() } else { id };
+            let created = Record::TopicCreated {
                 name: name.to_owned(),
-                id: if id.is_nil() { Uuid::new_v4() } else { id },
-                assignments: vec![vec![node_id]; count],
+                id,
+                assignments: vec![vec![node_id]; epochs.len()],
                 configs: compact.into_iter().collect(),
-            }
+            };
+            let raised = epochs.iter().any(|&epoch| epoch > 0).then_some(Record::LeaderEpochsRaised { id, epochs });
+            std::iter::once(created).chain(raised)
         };
-        topics.into_iter().map(record).collect()
+        topics.into_iter().flat_map(records).collect()
     }
 
     pub(super) fn take(&mut self, topic: &TopicImage, partition: i32) -> Option<(usize, Arc<Log>)> {

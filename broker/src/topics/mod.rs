@@ -15,6 +15,7 @@ pub mod names;
 mod placement;
 pub mod record;
 pub mod registry;
+pub mod seed;
 pub mod store;
 
 use std::collections::HashMap;
@@ -386,9 +387,8 @@ impl Topics {
 
     /// Makes records durable and applies them. Afterwards the caller must [`reconcile`](Self::reconcile).
     fn commit(&self, writer: &mut Writer, records: &[Record]) -> Result<(), StoreError> {
-        let format = Record::FeatureLevelChanged { name: "metadata.version".into(), level: METADATA_VERSION_LEVEL };
         let fresh = writer.catalog.image().version == 0;
-        let records: Vec<Record> = fresh.then_some(format).into_iter().chain(records.iter().cloned()).collect();
+        let records: Vec<Record> = fresh.then(format_record).into_iter().chain(records.iter().cloned()).collect();
         writer.store.append(&records, self.clock.now_ms())?;
         for record in &records {
             // What was checked before it was written must fit.
@@ -492,11 +492,17 @@ fn created(record: &Record, config: &Config) -> CreatedTopic {
     CreatedTopic { image, config }
 }
 
+/// The first record of all.
+fn format_record() -> Record {
+    Record::FeatureLevelChanged { name: "metadata.version".into(), level: METADATA_VERSION_LEVEL }
+}
+
 fn ids(records: &[Record]) -> Vec<Uuid> {
     let id = |record: &Record| match record {
         Record::TopicCreated { id, .. }
         | Record::PartitionsAdded { id, .. }
         | Record::TopicRemoved { id }
+        | Record::LeaderEpochsRaised { id, .. }
         | Record::TopicConfigsChanged { id, .. } => Some(*id),
         Record::BrokerConfigsChanged { .. }
         | Record::GroupConfigsChanged { .. }

@@ -29,6 +29,13 @@ pub enum Record {
         id: Uuid,
         assignments: Vec<Vec<i32>>,
     },
+    /// The leader epoch of each partition is at least this: their logs hold records of that epoch already, which were
+    /// written elsewhere.
+    LeaderEpochsRaised {
+        #[serde(with = "uuid_text")]
+        id: Uuid,
+        epochs: Vec<i32>,
+    },
     TopicRemoved {
         #[serde(with = "uuid_text")]
         id: Uuid,
@@ -125,6 +132,7 @@ mod tests {
                 configs: configs.clone(),
             },
             Record::PartitionsAdded { id, assignments: vec![vec![1]] },
+            Record::LeaderEpochsRaised { id, epochs: vec![3, 0] },
             Record::TopicRemoved { id },
             Record::TopicConfigsChanged { id, configs: configs.clone() },
             Record::BrokerConfigsChanged { broker: None, configs: configs.clone() },

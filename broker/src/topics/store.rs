@@ -43,7 +43,7 @@ pub enum StoreError {
     Nothing { offset: i64, end: i64 },
     #[error(
         "the metadata log's record at offset {offset} was not written by this broker ({source}); \
-         if the data directory is Apache Kafka's, choose another one"
+         if the data directory is Apache Kafka's, take its topics over with jackdaw log import"
     )]
     Decode { offset: i64, source: DecodeError },
     #[error(

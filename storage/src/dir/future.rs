@@ -60,7 +60,7 @@ impl LogDir {
         let begin = || {
             let base = source.first_base();
             let config = source.config();
-            let log = to.fresh_log(&key, source.topic_id(), path, base, (*config).clone())?;
+            let log = to.fresh_log(&key, source.topic_id(), path, base, config)?;
             log.copy_first_snapshot(source)?;
             Ok(log)
         };
@@ -126,6 +126,10 @@ impl FutureLog {
         catch_up(&self.log, source)?;
         self.log.flush()?;
         check_free(&self.to, source)?;
+        if self.to.checkpointing.lock().contains(&(Arc::clone(source.topic_arc()), source.partition())) {
+            // What the files say of a log that had this name would be taken for the new one's.
+            self.to.checkpoint()?;
+        }
         let path: Arc<Path> = Arc::from(self.to.disk.root().join(format!("{}-{}", source.topic(), source.partition())));
         self.to.disk.rename(self.log.path(), &path)?;
         let taken = self.named(&path, adopt);

@@ -1,7 +1,9 @@
 //! A log directory: the logs on one disk, loaded together, flushed together, closed together.
 
 mod cleaned;
+mod closed;
 mod flush;
+mod foreign;
 mod future;
 mod identity;
 mod shared;
@@ -15,15 +17,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use parking_lot::Mutex;
 use uuid::Uuid;
 
-use crate::checkpoint::{CLEAN_SHUTDOWN, META_PROPERTIES, Meta, Offsets};
+use crate::checkpoint::{CLEAN_SHUTDOWN, META_PROPERTIES, Meta};
 use crate::config::{LogConfig, LogDirOptions};
 use crate::disk::{DirLock, Disk, unless_full};
 use crate::error::{OpenError, StorageError};
 use crate::log::Log;
 
+use closed::{take_closed_index, write_closed_index};
 pub use future::FutureLog;
 pub use identity::{cluster_id_of, same_directory};
 use flush::{SYNC_TOGETHER_MIN, flush_many};
+pub use foreign::UNFINISHED_IMPORT;
 pub(crate) use shared::Shared;
 pub use start::RecoveryProgress;
 use start::{load_all, read_meta};
@@ -35,6 +39,7 @@ pub struct LogDir {
     shared: Arc<Shared>,
     meta: Meta,
     is_fresh: bool,
+    threads: usize,
     closed: AtomicBool,
     /// Moves into this directory that the last broker did not finish.
     interrupted: Vec<(String, i32)>,
@@ -52,10 +57,12 @@ impl LogDir {
     ) -> Result<LogDir, OpenError> {
         let disk = Disk::open(path, options.faults.clone(), options.map_budget, options.descriptor_budget)?;
         let lock = DirLock::acquire(path)?;
+        foreign::check(&disk, options.importing)?;
         let is_fresh = !disk.exists(&path.join(META_PROPERTIES));
         let meta = read_meta(&disk, &options)?;
         let clean_marker = path.join(CLEAN_SHUTDOWN);
         let clean = disk.exists(&clean_marker);
+        let closed = take_closed_index(&disk, clean)?;
         if clean {
             // Before anything is loaded: a crash from here on must not look like a clean stop (KAFKA-10471).
             disk.remove_file(&clean_marker)?;
@@ -64,20 +71,21 @@ impl LogDir {
         let shared = Arc::new(Shared {
             disk: Arc::new(disk),
             logs: Mutex::new(BTreeMap::new()),
-            checkpointed: Mutex::new(Offsets::new()),
+            checkpointing: Mutex::default(),
             unsketched: Mutex::default(),
             cleaned: Default::default(),
         });
         let interrupted = future::remove_unfinished(&shared.disk)?;
-        let checked = load_all(&shared, &options, clean, config_for, progress)?;
+        let checked = load_all(&shared, &options, clean, closed, config_for, progress)?;
         if checked && !clean {
             shared.disk.sync_file_system()?;
             shared.logs.lock().values().for_each(|log| log.mark_recovered());
         }
         shared.read_cleaned()?;
         // A start on a full disk serves what is there; the checkpoints of before are as right as they were.
-        unless_full(shared.checkpoint())?;
-        Ok(LogDir { shared, meta, is_fresh, closed: AtomicBool::new(false), interrupted, _lock: lock })
+        unless_full(shared.checkpoint_if_due())?;
+        let threads = options.recovery_threads;
+        Ok(LogDir { shared, meta, is_fresh, threads, closed: AtomicBool::new(false), interrupted, _lock: lock })
     }
 
     /// All logs, by topic and partition.
@@ -92,9 +100,9 @@ impl LogDir {
         topic: &str,
         topic_id: Uuid,
         partition: i32,
-        config: LogConfig,
+        config: impl Into<Arc<LogConfig>>,
     ) -> Result<Arc<Log>, StorageError> {
-        self.shared.create(topic, topic_id, partition, config)
+        self.shared.create(topic, topic_id, partition, config.into())
     }
 
     /// Deletes a log. Its directory is renamed, so that the name is free at once, and goes with [`LogDir::purge`].
@@ -146,7 +154,7 @@ impl LogDir {
             self.flush_many(&dirty);
             self.shared.disk.files.shrink();
         }
-        self.shared.checkpoint()
+        self.shared.checkpoint_if_due()
     }
 
     /// Flushes everything, leaves what makes the next start quick, and then the mark of a clean shutdown. From its
@@ -169,21 +177,24 @@ impl LogDir {
                 Err(error) => return Err(error),
             }
         }
-        let dirty: Vec<_> = logs.into_iter().filter(|log| log.needs_flush()).collect();
+        let dirty: Vec<_> = logs.iter().filter(|log| log.needs_flush()).cloned().collect();
         for (_, result) in self.flush_many(&dirty) {
             result?;
         }
-        if unsynced.len() > SYNC_TOGETHER_MIN {
+        if dirty.len() > SYNC_TOGETHER_MIN {
+            // The file system was synced, and these with it.
+        } else if unsynced.len() > SYNC_TOGETHER_MIN {
             self.shared.disk.sync_file_system()?;
         } else {
             unsynced.iter().try_for_each(|path| self.shared.disk.sync_path(path))?;
         }
-        self.shared.checkpoint()?;
+        self.shared.checkpoint_if_due()?;
         if let Some(error) = no_space {
             return Err(error);
         }
         let root = self.shared.disk.root();
         self.shared.disk.replace_file(&root.join(CLEAN_SHUTDOWN), b"{\"version\":0,\"brokerEpoch\":-1}")?;
+        write_closed_index(&self.shared, &logs, self.threads)?;
         self.shared.disk.sync_dir(root)
     }
 

@@ -85,6 +85,12 @@ impl<R: ReadAt> SegmentReader<R> {
         SegmentReader { file, len, base, position: 0, next_offset: base, buffer: Vec::new(), buffer_at: 0 }
     }
 
+    /// The bytes that are read in all.
+    #[expect(clippy::len_without_is_empty, reason = "an empty file is nothing special here")]
+    pub fn len(&self) -> u64 {
+        self.len
+    }
+
     /// Where the next item begins.
     pub fn position(&self) -> u64 {
         self.position

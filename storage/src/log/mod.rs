@@ -5,6 +5,7 @@
 //! index entries, the segment's end, the log end offset.
 
 mod append;
+mod close;
 mod compact;
 mod copy;
 mod cut;
@@ -63,6 +64,8 @@ pub struct Log {
     writer: Mutex<Writer>,
     /// Held while syncing, never together with waiting for an append.
     flush_lock: Mutex<()>,
+    /// Not below what the file of recovery points says of this log; -1 if it says nothing.
+    pub(crate) checkpointed: AtomicI64,
     deleted: AtomicBool,
     /// Another log, in another directory, has taken its place: it can be read for a while, and takes nothing more.
     moved: AtomicBool,
@@ -144,7 +147,7 @@ pub(crate) struct LogParts {
     pub(crate) path: Arc<Path>,
     pub(crate) disk: Arc<Disk>,
     pub(crate) shared: Weak<Shared>,
-    pub(crate) config: LogConfig,
+    pub(crate) config: Arc<LogConfig>,
     pub(crate) segments: Vec<Arc<Segment>>,
     pub(crate) start: i64,
     pub(crate) high_watermark: i64,
@@ -167,7 +170,7 @@ impl Log {
             path: parts.path,
             disk: parts.disk,
             shared: parts.shared,
-            config: ArcSwap::from_pointee(parts.config),
+            config: ArcSwap::new(parts.config),
             segments: ArcSwap::from_pointee(parts.segments),
             start: AtomicI64::new(start),
             end: AtomicI64::new(end),
@@ -177,6 +180,7 @@ impl Log {
             flushed: AtomicI64::new(parts.flushed),
             writer: Mutex::new(writer),
             flush_lock: Mutex::new(()),
+            checkpointed: AtomicI64::new(-1),
             deleted: AtomicBool::new(false),
             moved: AtomicBool::new(false),
             cleaning: Mutex::new(()),
@@ -227,7 +231,10 @@ impl Log {
     /// Raises the high watermark, never beyond the log end, never down; returns the value now in force.
     pub fn set_high_watermark(&self, offset: i64) -> i64 {
         let wanted = offset.min(self.log_end_offset());
-        let before = self.high_watermark.fetch_max(wanted, Ordering::AcqRel);
+        let before = self.high_watermark.fetch_max(wanted, Ordering::SeqCst);
+        if wanted > before {
+            self.checkpoint_is_due();
+        }
         if wanted > before && self.has_unreplicated.load(Ordering::Acquire) {
             let mut writer = self.writer.lock();
             writer.producers.on_high_watermark(self.high_watermark());
@@ -275,9 +282,9 @@ impl Log {
         self.config.load_full()
     }
 
-    /// Changes the policy; it holds from the next append on.
-    pub fn update_config(&self, config: LogConfig) {
-        self.config.store(Arc::new(config));
+    /// Changes the policy; it holds from the next append on. Logs of one topic may share one.
+    pub fn update_config(&self, config: impl Into<Arc<LogConfig>>) {
+        self.config.store(config.into());
     }
 
     /// Notes that a leader epoch begins at the log end offset, though nothing may ever be appended in it (KIP-101).
@@ -310,6 +317,15 @@ impl Log {
     /// Why the log takes no appends and cannot be read to its end, if it is so: damage below its recovery point.
     pub fn quarantine(&self) -> Option<&StorageError> {
         self.damage.as_ref().map(|d| &d.error)
+    }
+
+    /// To be called after the recovery point, the high watermark or the start changed: the next checkpoint writes them.
+    pub(crate) fn checkpoint_is_due(&self) {
+        // SeqCst pairs with the swap in `Shared::checkpoint`: either that sees the value that changed, or this load
+        // sees its swap.
+        if !self.disk.checkpoint_due.load(Ordering::SeqCst) {
+            self.disk.checkpoint_due.store(true, Ordering::SeqCst);
+        }
     }
 
     /// `Err` when nothing may be changed any more.

@@ -7,7 +7,6 @@ use std::sync::atomic::Ordering;
 use parking_lot::MutexGuard;
 
 use super::{Log, LogParts, Writer};
-use crate::config::LogConfig;
 use crate::dir::Shared;
 use crate::error::StorageError;
 use crate::producers::encode_snapshot;
@@ -56,7 +55,7 @@ impl Log {
             path: Arc::clone(path),
             disk: Arc::clone(&self.disk),
             shared: self.shared.clone(),
-            config: LogConfig::clone(&self.config()),
+            config: self.config(),
             segments,
             start: self.log_start_offset(),
             high_watermark: 0,

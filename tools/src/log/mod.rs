@@ -2,13 +2,18 @@
 //!
 //! - `dump`, `verify`: read only; they lock nothing and may look at the directory of a running broker.
 //! - `import`, `export`: offline; both refuse a directory that a broker has locked.
-//! - `files` reads and copies, `schema` decodes the records of internal topics, `source` is a Kafka data directory.
+//! - `files` reads, `copy` copies, `schema` decodes the records of internal topics; `source` is a log directory of Kafka,
+//!   `image` its metadata, `plan` what an import makes of both.
 
+mod copy;
 mod dump;
 mod export;
 mod files;
+mod image;
 mod import;
+mod plan;
 mod schema;
+mod source;
 mod verify;
 
 use std::process::ExitCode;

@@ -37,7 +37,14 @@ const DELIBERATE: &[(&str, &str)] = &[
 ];
 
 /// What Kafka does not have.
-const OWN: &[&str] = &["log.write.caching", "write.caching"];
+const OWN: &[&str] = &[
+    "log.write.caching",
+    "metrics.listener",
+    "retention.hold.groups",
+    "retention.hold.max.bytes",
+    "retention.hold.max.ms",
+    "write.caching",
+];
 
 /// Kafka made `min.insync.replicas` a setting of the cluster when it formatted the node (KIP-966).
 fn node() -> Config {

@@ -20,7 +20,9 @@ use std::sync::LazyLock;
 
 use super::definition::{Check, Def, Importance, Type, Update};
 
-pub use own::WRITE_CACHING;
+pub use own::{
+    METRICS_LISTENER, RETENTION_HOLD_GROUPS, RETENTION_HOLD_MAX_BYTES, RETENTION_HOLD_MAX_MS, WRITE_CACHING,
+};
 pub use synonyms::{Synonym, Unit, broker_synonyms, group_synonym, topic_synonyms};
 
 const MAX_SHORT: i64 = i16::MAX as i64;
