@@ -19,7 +19,8 @@ pub(crate) async fn run(broker: Arc<Broker>) {
     let mut ticks = tokio::time::interval(limits::CONNECTION_CHECK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let now = broker.clock.monotonic();
-    let upkeep = |flusher: &Arc<Flusher>| Upkeep { dir: flusher.dir().clone(), busy: Arc::default(), checkpointed: now };
+    let upkeep =
+        |flusher: &Arc<Flusher>| Upkeep { dir: flusher.dir().clone(), busy: Arc::default(), checkpointed: now };
     let mut dirs: Vec<Upkeep> = broker.flushers().iter().map(upkeep).collect();
     loop {
         ticks.tick().await;

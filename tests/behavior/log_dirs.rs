@@ -161,7 +161,10 @@ fn a_cordoned_directory_gets_nothing_new() {
     let refused = client.call(7, &requests::create_request("nowhere", 1, &[]));
     assert_eq!(refused.topics[0].error_code, INVALID_REPLICATION_FACTOR);
     let (error, message) = cordon("/nowhere");
-    assert!(error == INVALID_REQUEST && message.contains("/nowhere") && message.contains("log.dirs"), "{error} {message}");
+    assert!(
+        error == INVALID_REQUEST && message.contains("/nowhere") && message.contains("log.dirs"),
+        "{error} {message}"
+    );
     assert_eq!(cordon("").0, 0);
     assert_eq!(move_to(&mut client, "t", 0, &b), 0);
     requests::create_topic(&mut client, "anywhere", 1);
@@ -226,7 +229,10 @@ fn one_directory_that_cannot_be_opened_leaves_the_others_serving() {
         let answer = client.call(3, &FindCoordinatorRequest::default().with_key(text(group))).error_code;
         answers.push((groups_lost.contains(&partition), answer));
     }
-    assert!(answers.iter().all(|&(lost, answer)| answer == if lost { COORDINATOR_NOT_AVAILABLE } else { 0 }), "{answers:?}");
+    assert!(
+        answers.iter().all(|&(lost, answer)| answer == if lost { COORDINATOR_NOT_AVAILABLE } else { 0 }),
+        "{answers:?}"
+    );
     broker.stop();
     std::fs::remove_file(dirs.path("b")).unwrap();
     std::fs::rename(dirs.path("elsewhere"), dirs.path("b")).unwrap();
@@ -250,7 +256,11 @@ fn a_disk_that_is_not_mounted_does_not_make_its_partitions_anew() {
         broker.start_again(); // on an empty directory in its place
         let mut client = broker.client();
         assert_eq!(produce_error(&mut client, "t", lost), STORAGE_ERROR);
-        assert!(broker.said().contains("partitions are offline because log directories are not here"), "{}", broker.said());
+        assert!(
+            broker.said().contains("partitions are offline because log directories are not here"),
+            "{}",
+            broker.said()
+        );
         broker.stop();
     }
     std::fs::remove_dir_all(dirs.path("b")).unwrap();

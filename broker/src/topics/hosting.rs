@@ -7,10 +7,10 @@ use jackdaw_storage::{Log, LogDir, StorageError};
 use uuid::Uuid;
 
 use super::image::{Image, TopicImage};
-use super::names;
-use super::record::Record;
 use super::moves::Moves;
+use super::names;
 use super::placement::{Candidate, choose};
+use super::record::Record;
 use super::store;
 use crate::config::TopicConfig;
 use crate::partition::{Flusher, Partition};

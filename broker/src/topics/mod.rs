@@ -36,12 +36,12 @@ use catalog::{
     AddPartitions, AddPartitionsError, Catalog, CheckConfigs, CreateTopic, CreateTopicError, PRODUCER_ID_BLOCK, Rules,
 };
 pub use dynamic::AlterBrokerConfigsError;
-pub use moves::{FutureReplica, MoveError};
-use moves::Moves;
-pub(crate) use moves::absolute;
-use placement::Candidate;
 use hosting::{FoundLogs, Opener};
 use image::{Configs, Image, TopicImage};
+use moves::Moves;
+pub(crate) use moves::absolute;
+pub use moves::{FutureReplica, MoveError};
+use placement::Candidate;
 use record::Record;
 pub use registry::{FindError, Registry, Topic};
 use store::Store;

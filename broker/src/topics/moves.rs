@@ -146,7 +146,9 @@ impl Topics {
         if is_there {
             return Ok(());
         }
-        self.remove_left(|left| Arc::ptr_eq(&left.flusher, &self.dirs[dir]) && (left.log.topic(), left.log.partition()) == (topic, index));
+        self.remove_left(|left| {
+            Arc::ptr_eq(&left.flusher, &self.dirs[dir]) && (left.log.topic(), left.log.partition()) == (topic, index)
+        });
         let future = self.dirs[dir].dir().begin_move(&partition.log())?;
         tracing::info!(topic, partition = index, to = path, "move to another log directory begins");
         let running = Arc::new(Move { partition, dir, future: Mutex::new(Some(Arc::new(future))) });
@@ -223,7 +225,9 @@ impl Topics {
                 state.threads.retain(|thread| !thread.is_finished());
                 state.threads.push(thread);
             }
-            Err(error) => tracing::error!(%error, "no thread for moves between log directories; they begin with the next"),
+            Err(error) => {
+                tracing::error!(%error, "no thread for moves between log directories; they begin with the next")
+            }
         }
     }
 
@@ -233,7 +237,9 @@ impl Topics {
             for running in moves {
                 copied += self.step(&running);
             }
-            self.remove_left(|left| left.dir == dir && self.clock.monotonic() - left.since >= limits::MOVED_LOG_READABLE);
+            self.remove_left(|left| {
+                left.dir == dir && self.clock.monotonic() - left.since >= limits::MOVED_LOG_READABLE
+            });
             self.throttle(copied);
         }
     }

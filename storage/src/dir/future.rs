@@ -196,4 +196,3 @@ pub(super) fn remove_unfinished(disk: &Disk) -> Result<Vec<(String, i32)>, Stora
     }
     Ok(moves)
 }
-

@@ -24,10 +24,10 @@ use crate::error::{OpenError, StorageError};
 use crate::log::Log;
 
 use closed::{take_closed_index, write_closed_index};
-pub use future::FutureLog;
-pub use identity::{cluster_id_of, same_directory};
 use flush::{SYNC_TOGETHER_MIN, flush_many};
 pub use foreign::UNFINISHED_IMPORT;
+pub use future::FutureLog;
+pub use identity::{cluster_id_of, same_directory};
 pub(crate) use shared::Shared;
 pub use start::RecoveryProgress;
 use start::{load_all, read_meta};
@@ -167,7 +167,8 @@ impl LogDir {
         self.shared.disk.check_online()?;
         self.shared.disk.empty_trash(None); // the next start would do it, and take longer
         self.shared.disk.begin_close();
-        let logs: Vec<_> = self.logs().into_iter().filter(|log| log.quarantine().is_none() && !log.is_moved()).collect();
+        let logs: Vec<_> =
+            self.logs().into_iter().filter(|log| log.quarantine().is_none() && !log.is_moved()).collect();
         let mut unsynced = Vec::new();
         let mut no_space = None;
         for log in &logs {

@@ -88,7 +88,13 @@ impl Log {
             }
             writer.end = End { offset: last_offset + 1, size: writer.end.size + batch.size_in_bytes() as u32 };
             let max_timestamp = header.max_timestamp();
-            writer.scratch.staged.push(Staged { index, head: [0; HEADER_LEN], head_len: 0, last_offset, max_timestamp });
+            writer.scratch.staged.push(Staged {
+                index,
+                head: [0; HEADER_LEN],
+                head_len: 0,
+                last_offset,
+                max_timestamp,
+            });
         }
         let appends: Vec<_> =
             batches.iter().map(|batch| Append { batch, leader_epoch: -1, origin: Origin::Coordinator }).collect();

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
+use super::Loader;
 use super::listing::{Kind, Listing, file_size};
 use super::scan::scan;
 use super::snapshots::load_producers;
-use super::Loader;
 use crate::disk::unless_full;
 use crate::error::OpenError;
 use crate::index::{OffsetIndex, TimeIndex};
