@@ -47,8 +47,7 @@ impl Log {
         if config.min_compaction_lag_ms > 0 {
             let youngest = now_ms.saturating_sub(config.min_compaction_lag_ms);
             for segment in dirty {
-                let largest = segment.with_times(|times| times.largest())?;
-                if largest.is_some_and(|largest| largest.timestamp > youngest) {
+                if segment.newest_ms()? > youngest {
                     lagging = Some(segment.base());
                     break;
                 }
@@ -64,6 +63,11 @@ impl Log {
             }
         }
         Ok(Some(found))
+    }
+
+    /// Whether `cleanup.policy` names compact.
+    pub(crate) fn is_compacted(&self) -> bool {
+        self.config.load().compact
     }
 
     /// The share of the log that a compaction could clean, 0 to 1; `None` where there is nothing to say.

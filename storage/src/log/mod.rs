@@ -14,7 +14,9 @@ mod keys;
 mod lookup;
 mod moving;
 mod read;
+mod replace;
 mod retain;
+mod round;
 mod types;
 mod undo;
 
