@@ -448,6 +448,7 @@ impl Topics {
         let candidate = |(dir, flusher): (usize, &Arc<Flusher>)| Candidate {
             partitions: 0,
             is_online: flusher.dir().is_online(),
+            is_full: flusher.dir().is_full(),
             is_cordoned: self.is_cordoned(dir),
         };
         let mut candidates: Vec<Candidate> = self.dirs.iter().enumerate().map(candidate).collect();
