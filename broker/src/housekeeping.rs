@@ -87,6 +87,13 @@ fn write_checkpoint(dir: &LogDir) {
     }
 }
 
+/// Syncs what the last run had not, while requests are served.
+pub(crate) fn finish_recovery(flusher: &Flusher) {
+    if let Err(error) = flusher.dir().finish_recovery() {
+        tracing::warn!(dir = %flusher.dir().path().display(), %error, "what was recovered is not synced");
+    }
+}
+
 /// Tells what a recovery cut, and how far the loading of many logs has come.
 pub(crate) fn recovery_progress(progress: RecoveryProgress) {
     let RecoveryProgress { topic, partition, loaded, total, checked_bytes, cut_bytes } = progress;
