@@ -264,9 +264,9 @@ impl Config {
     }
 }
 
-fn roles(values: &Values) -> Roles {
-    let roles = values.list("process.roles");
-    let has = |wanted: &str| roles.iter().any(|role| role == wanted);
+fn roles(v: &Values) -> Roles {
+    let roles = v.list("process.roles");
+    let has = |name| roles.iter().any(|role| role == name);
     Roles { broker: has("broker"), controller: has("controller") }
 }
 
