@@ -39,7 +39,7 @@ pub(crate) fn open(config: &Config, clock: &Arc<Clock>) -> Result<Opened, StartE
     let mut cluster_id = config.cluster_id.clone().or_else(|| known_cluster(&config.log_dirs));
     let (mut flushers, mut failed) = (Vec::with_capacity(config.log_dirs.len()), Vec::new());
     for path in &config.log_dirs {
-        match open_one(path, cluster_id.clone(), config) {
+        match open_one(path, cluster_id.clone(), config, clock) {
             Ok(dir) => {
                 cluster_id.get_or_insert_with(|| dir.cluster_id().to_owned());
                 flushers.push(Flusher::start(Arc::new(dir), clock.clone())?);
@@ -61,12 +61,13 @@ pub(crate) fn open(config: &Config, clock: &Arc<Clock>) -> Result<Opened, StartE
     Ok(Opened { flushers, failed, cluster_id: cluster_id.unwrap_or_default() })
 }
 
-fn open_one(path: &Path, cluster_id: Option<String>, config: &Config) -> Result<LogDir, OpenError> {
+fn open_one(path: &Path, cluster_id: Option<String>, config: &Config, clock: &Arc<Clock>) -> Result<LogDir, OpenError> {
     let mut options = LogDirOptions::new(config.node_id);
     options.cluster_id = cluster_id;
     options.recovery_threads = config.num_recovery_threads_per_data_dir;
     let defaults = config.topic_defaults.log();
-    LogDir::open(path, options, &|_| defaults.clone(), &housekeeping::recovery_progress)
+    let report = housekeeping::RecoveryReport::new(clock);
+    LogDir::open(path, options, &|_| defaults.clone(), &|progress| report.note(&progress))
 }
 
 /// Of the first directory that has one. One that cannot be read is told of when it is opened.

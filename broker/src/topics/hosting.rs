@@ -45,7 +45,7 @@ impl Opener<'_> {
         let index = index as i32;
         let (dir, log) = match self.found.take(self.topic, index) {
             Some((dir, log)) => {
-                log.update_config(self.config.log());
+                log.update_config(self.config.shared_log());
                 (dir, log)
             }
             None if !self.found.absent.is_empty() => {
@@ -67,7 +67,7 @@ impl Opener<'_> {
         let wish = self.moves.take_wish(&self.topic.name, index);
         // If none is online, the first one says why.
         let dir = choose(self.load, wish).unwrap_or(0);
-        let log = self.dirs[dir].dir().create(&self.topic.name, self.topic.id, index, self.config.log())?;
+        let log = self.dirs[dir].dir().create(&self.topic.name, self.topic.id, index, self.config.shared_log())?;
         Ok((dir, log))
     }
 }

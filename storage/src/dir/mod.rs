@@ -29,7 +29,7 @@ pub use foreign::UNFINISHED_IMPORT;
 pub use future::FutureLog;
 pub use identity::{cluster_id_of, same_directory};
 pub(crate) use shared::Shared;
-pub use start::RecoveryProgress;
+pub use start::{LoadedLog, RecoveryProgress};
 use start::{load_all, read_meta};
 
 /// A log directory, locked against other brokers while it is open.
