@@ -4,7 +4,9 @@
 
 mod configs;
 mod idempotence;
+mod log_dirs;
 mod long_poll;
+mod moves;
 mod rebalance;
 mod restart;
 mod retention;
