@@ -136,16 +136,24 @@ impl Loader<'_> {
         for i in first_doubtful..=last {
             let goes_on = self.scan(bases[i], listing.logs[&bases[i]], bases.get(i + 1).copied())?;
             if !goes_on {
-                for base in &bases[i + 1..] {
-                    if self.damage.is_none() {
-                        self.cut_bytes += listing.logs[base];
-                        self.segment_at(*base, End { offset: *base, size: 0 }).remove(0)?;
-                    }
-                }
+                self.cut_segments(&bases[i + 1..], listing)?;
                 break;
             }
         }
         Ok(())
+    }
+
+    /// Removes what follows the end of the log. For good: with what is appended next, a name that came back would lie in
+    /// the middle of the log.
+    fn cut_segments(&mut self, bases: &[i64], listing: &Listing) -> Result<(), OpenError> {
+        if bases.is_empty() || self.damage.is_some() {
+            return Ok(());
+        }
+        for base in bases {
+            self.cut_bytes += listing.logs[base];
+            self.segment_at(*base, End { offset: *base, size: 0 }).remove(0)?;
+        }
+        Ok(self.request.disk.sync_dir(&self.request.path)?)
     }
 
     fn segment_at(&self, base: i64, end: End) -> Segment {
@@ -211,7 +219,7 @@ impl Loader<'_> {
                 unless_full(self.request.disk.write_file(&path, &encode_epochs(&epochs)))?;
             }
             remove_snapshots_above(self.request.disk, &self.request.path, end)?;
-            remove_stray_snapshots(self.request.disk, &self.request.path, &self.segments)?;
+            remove_stray_snapshots(self.request.disk, &self.request.path, &self.segments, self.request.clean)?;
         }
         let Some(active) = self.segments.last().cloned() else {
             return Err(StorageError::io("load", &self.request.path, std::io::ErrorKind::NotFound.into()).into());

@@ -69,10 +69,16 @@ pub(crate) fn remove_snapshots_above(disk: &Disk, path: &Path, end: i64) -> Resu
     Ok(())
 }
 
-/// Each clean close leaves a snapshot: the newest is wanted, and those where a segment begins.
-pub(super) fn remove_stray_snapshots(disk: &Disk, path: &Path, segments: &[Arc<Segment>]) -> Result<(), StorageError> {
+/// Each clean close leaves a snapshot: the newest is wanted, and those where a segment begins. After a crash, the newest
+/// may be of an earlier life of the log: then its name came back, and the log has grown beyond its offset again.
+pub(super) fn remove_stray_snapshots(
+    disk: &Disk,
+    path: &Path,
+    segments: &[Arc<Segment>],
+    clean: bool,
+) -> Result<(), StorageError> {
     let offsets = snapshot_offsets(disk, path)?;
-    let newest = offsets.iter().max().copied();
+    let newest = offsets.iter().max().copied().filter(|_| clean);
     for offset in offsets {
         if Some(offset) != newest && !segments.iter().any(|s| s.base() == offset) {
             disk.remove_file(&path.join(file_name(offset, "snapshot")))?;
