@@ -131,8 +131,9 @@ impl Loader<'_> {
         if self.request.clean && self.open_as_closed(bases[last], listing)? {
             return Ok(());
         }
+        let kept = self.segments.partition_point(|s| s.end().offset <= start);
         self.replay.producers =
-            load_producers(self.request.disk, &self.request.path, &self.segments, bases[first_doubtful])?;
+            load_producers(self.request.disk, &self.request.path, &self.segments[kept..], bases[first_doubtful])?;
         for i in first_doubtful..=last {
             let goes_on = self.scan(bases[i], listing.logs[&bases[i]], bases.get(i + 1).copied())?;
             if !goes_on {
