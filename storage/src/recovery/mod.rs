@@ -31,6 +31,7 @@ use crate::error::{OpenError, StorageError};
 use crate::log::{Damage, Hole, Log, LogParts, SealedFiles, Writer};
 use crate::producers::Producers;
 use crate::segment::{End, Segment};
+use crate::walk::{Walker, Want};
 
 pub(crate) use closed::{Shares, from_closed};
 use epochs::completed;
@@ -134,14 +135,35 @@ impl Loader<'_> {
         let kept = self.segments.partition_point(|s| s.end().offset <= start);
         self.replay.producers =
             load_producers(self.request.disk, &self.request.path, &self.segments[kept..], bases[first_doubtful])?;
-        for i in first_doubtful..=last {
-            let goes_on = self.scan(bases[i], listing.logs[&bases[i]], bases.get(i + 1).copied())?;
+        let mut doubtful = &bases[first_doubtful..];
+        while let Some((&base, rest)) = doubtful.split_first() {
+            let rest = &rest[self.in_the_way(base, rest, listing)?..];
+            let goes_on = self.scan(base, listing.logs[&base], rest.first().copied())?;
             if !goes_on {
-                self.cut_segments(&bases[i + 1..], listing)?;
+                self.cut_segments(rest, listing)?;
                 break;
             }
+            doubtful = rest;
         }
         Ok(())
+    }
+
+    /// How many of the segments that follow are empty and lie within this one: rolls that were given up left them, and a
+    /// crash brought their names back.
+    fn in_the_way(&self, base: i64, rest: &[i64], listing: &Listing) -> Result<usize, OpenError> {
+        let empty = rest.iter().take_while(|base| listing.logs[base] == 0).count();
+        if empty == 0 {
+            return Ok(0);
+        }
+        let segment = self.segment_at(base, End { offset: base, size: 0 });
+        let file = segment.open_read()?;
+        let mut walker = Walker::new(&file, 0, listing.logs[&base], base);
+        while let Ok(Some(_)) = walker.next(|_| Want::Header) {}
+        let within = rest[..empty].partition_point(|base| *base < walker.next_offset());
+        for base in &rest[..within] {
+            self.segment_at(*base, End { offset: *base, size: 0 }).remove(0)?;
+        }
+        Ok(within)
     }
 
     /// Removes what follows the end of the log. For good: with what is appended next, a name that came back would lie in
