@@ -7,7 +7,8 @@
 //! durable.
 //!
 //! If an append or a sync fails, memory is ahead of the log for good: the shard stops, answers everybody who waits with
-//! `NotCoordinator`, and stays away until a restart reads the log again.
+//! `NotCoordinator`, and stays away until the log is read again: once it takes writes and somebody asks for one of the
+//! groups, or at a restart.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -81,7 +82,9 @@ enum Status {
     Ready,
     /// It could not be read.
     Broken,
-    /// It could not be written, or the broker stops.
+    /// It could not be written: a full disk, or one that failed.
+    Failed,
+    /// The topic was deleted, or the broker stops.
     Stopped,
 }
 
@@ -138,14 +141,32 @@ impl Groups {
 
     /// Whether this broker can coordinate the group now.
     pub fn coordinates(&self, group: &str) -> Result<(), GroupError> {
-        let status = self.cell(group).map_or(Status::Stopped, |cell| cell.inner.lock().status);
-        match status {
-            Status::Ready | Status::Loading => Ok(()),
-            Status::Broken | Status::Stopped => {
-                let message = "the partition of __consumer_offsets that holds the group is offline";
-                Err(GroupError::NotAvailable(message.to_owned()))
-            }
+        let serves = self.cell(group).is_ok_and(|cell| {
+            let is_there = matches!(cell.inner.lock().status, Status::Ready | Status::Loading);
+            is_there && cell.partition.flusher().dir().is_online()
+        });
+        if serves {
+            return Ok(());
         }
+        let message = "the partition of __consumer_offsets that holds the group cannot be written";
+        Err(GroupError::NotAvailable(message.to_owned()))
+    }
+
+    /// Reads the partition that holds the group anew if it could not be written and can be again. Waits for the disk.
+    pub fn resume(&self, group: &str) {
+        let Ok(cell) = self.cell(group) else { return };
+        let flusher = cell.partition.flusher();
+        if !flusher.dir().is_online() || flusher.dir().is_full() {
+            return;
+        }
+        {
+            let mut inner = cell.inner.lock();
+            if inner.status != Status::Failed {
+                return;
+            }
+            inner.status = Status::Loading;
+        }
+        cell.load(self);
     }
 
     /// A fresh name for a request that may be parked.
@@ -253,7 +274,7 @@ impl Groups {
             match inner.status {
                 Status::Loading => return Err(GroupError::LoadInProgress),
                 Status::Ready => listed.extend(inner.shard.list()),
-                Status::Broken | Status::Stopped => {}
+                Status::Broken | Status::Failed | Status::Stopped => {}
             }
         }
         Ok(listed)
@@ -541,14 +562,18 @@ impl Cell {
         match inner.status {
             Status::Ready => Ok(inner),
             Status::Loading => Err(GroupError::LoadInProgress),
-            Status::Broken | Status::Stopped => Err(GroupError::NotCoordinator),
+            Status::Broken | Status::Failed | Status::Stopped => Err(GroupError::NotCoordinator),
         }
     }
 
     fn fail(&self, inner: &mut Inner, error: &dyn std::fmt::Display) -> GroupError {
         let partition = self.partition.index();
         tracing::error!(partition, %error, "__consumer_offsets cannot be written; the groups of this partition stop");
+        let stopped = inner.status == Status::Stopped;
         inner.stop();
+        if !stopped {
+            inner.status = Status::Failed;
+        }
         GroupError::NotCoordinator
     }
 

@@ -343,6 +343,12 @@ impl Log {
 
     /// `Err` when nothing can be synced any more.
     fn check_syncable(&self) -> Result<(), StorageError> {
+        self.check_here()?;
+        self.disk.check_online()
+    }
+
+    /// `Err` when this is no longer the partition's log, or it is damaged.
+    fn check_here(&self) -> Result<(), StorageError> {
         if self.deleted.load(Ordering::Acquire) {
             return Err(self.deleted_error());
         }
@@ -352,7 +358,7 @@ impl Log {
         if let Some(damage) = &self.damage {
             return Err(damage.error().clone());
         }
-        self.disk.check_online()
+        Ok(())
     }
 
     fn deleted_error(&self) -> StorageError {
