@@ -426,7 +426,10 @@ impl Segment {
             })?;
             self.disk.write_file(&self.path("timeindex"), &times)?;
             let txns = self.with_txns(|txns| encode_txns(txns))?;
-            if !txns.is_empty() {
+            if txns.is_empty() {
+                // One that an earlier life of this segment left would tell of transactions that are no more.
+                self.disk.remove_file(&self.path("txnindex"))?;
+            } else {
                 self.disk.write_file(&self.path("txnindex"), &txns)?;
             }
         }

@@ -163,14 +163,10 @@ impl Config {
         let unless_negative = |name: &str| usize::try_from(v.long(name)).ok();
         let factor = |name: &str| i16::try_from(v.long(name)).unwrap_or(i16::MAX);
         let segment = |name: &str| u32::try_from(v.long(name)).unwrap_or(u32::MAX);
-        let roles = v.list("process.roles");
         Self {
             node_id: v.int("node.id"),
             broker_rack: v.text("broker.rack"),
-            process_roles: Roles {
-                broker: roles.iter().any(|role| role == "broker"),
-                controller: roles.iter().any(|role| role == "controller"),
-            },
+            process_roles: roles(v),
             cluster_id: None,
             log_dirs: log_dirs(v),
             listeners,
@@ -260,6 +256,12 @@ impl Config {
     pub fn metrics_listener(&self) -> Option<(String, u16)> {
         self.values.effective(table::METRICS_LISTENER).and_then(metrics_listener)
     }
+}
+
+fn roles(v: &Values) -> Roles {
+    let roles = v.list("process.roles");
+    let has = |name| roles.iter().any(|role| role == name);
+    Roles { broker: has("broker"), controller: has("controller") }
 }
 
 fn log_dirs(values: &Values) -> Vec<PathBuf> {

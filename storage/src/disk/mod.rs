@@ -293,7 +293,7 @@ impl Disk {
 
     /// Renames a file to the name under which it waits for its removal; one that is not there is fine.
     pub(crate) fn set_deleted(&self, from: &Path, to: &Path) -> Result<(), StorageError> {
-        self.change(Operation::Remove, from, || match fs::rename(from, to) {
+        self.change(Operation::Remove, from, || match self.system.rename(from, to) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             other => other,
         })

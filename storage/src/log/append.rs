@@ -353,7 +353,7 @@ impl Log {
         }
         old.mark_sealed();
         old.close_file();
-        writer.sealed.push(SealedFiles { segment: old, file, snapshot });
+        writer.sealed.push(SealedFiles { segment: old, file: Some(file), snapshot });
         writer.names_dirty = true;
         let next = Arc::new(next);
         let mut segments = Vec::clone(&self.segments.load());

@@ -32,7 +32,7 @@ use crate::disk::{DataFile, Disk};
 use crate::epochs::Epochs;
 use crate::error::StorageError;
 use crate::producers::Producers;
-use crate::segment::{End, Segment};
+use crate::segment::{End, Segment, file_name};
 
 pub(crate) use append::transaction_marker;
 pub(crate) use flush::{EpochFile, FlushJob};
@@ -104,15 +104,24 @@ pub(crate) struct Writer {
     /// When the first append since opening saw the active segment, for batches without timestamps.
     first_append_ms: Option<i64>,
     /// Sealed since the last flush, with the files to sync.
-    sealed: Vec<SealedFiles>,
+    pub(crate) sealed: Vec<SealedFiles>,
     scratch: append::Scratch,
 }
 
 /// A segment that was sealed and is not synced yet.
 pub(crate) struct SealedFiles {
     segment: Arc<Segment>,
-    file: Arc<DataFile>,
+    /// Kept open since it was written, so that no write-back error can be missed. `None` for one that an earlier process
+    /// has written: what that process was not told, nobody is.
+    file: Option<Arc<DataFile>>,
     snapshot: std::path::PathBuf,
+}
+
+impl SealedFiles {
+    /// One that a start found above the recovery point; `next_base` is where the next one begins.
+    pub(crate) fn recovered(segment: Arc<Segment>, dir: &Path, next_base: i64) -> SealedFiles {
+        SealedFiles { segment, file: None, snapshot: dir.join(file_name(next_base, "snapshot")) }
+    }
 }
 
 impl Writer {
