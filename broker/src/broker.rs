@@ -114,8 +114,9 @@ impl Broker {
             options.cluster_id.clone_from(&cluster_id);
             options.recovery_threads = config.num_recovery_threads_per_data_dir;
             let defaults = config.topic_defaults.log();
-            let dir =
-                jackdaw_storage::LogDir::open(path, options, &|_| defaults.clone(), &housekeeping::recovery_progress)?;
+            let report = housekeeping::RecoveryReport::new(&clock);
+            let told = |progress| report.note(&progress);
+            let dir = jackdaw_storage::LogDir::open(path, options, &|_| defaults.clone(), &told)?;
             cluster_id.get_or_insert_with(|| dir.cluster_id().to_owned());
             flushers.push(Flusher::start(Arc::new(dir), clock.clone())?);
         }

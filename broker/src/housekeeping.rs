@@ -6,10 +6,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use jackdaw_storage::RecoveryProgress;
+use jackdaw_storage::{LoadedLog, RecoveryProgress};
+use parking_lot::Mutex;
 use tokio::time::MissedTickBehavior;
 
 use crate::broker::Broker;
+use crate::clock::Clock;
 use crate::limits;
 use crate::partition::Flusher;
 
@@ -76,15 +78,66 @@ pub(crate) fn finish_recovery(flusher: &Flusher) {
     }
 }
 
-/// Tells what a recovery cut, and how far the loading of many logs has come.
-pub(crate) fn recovery_progress(progress: RecoveryProgress) {
-    let RecoveryProgress { topic, partition, loaded, total, checked_bytes, cut_bytes } = progress;
-    if cut_bytes > 0 {
-        tracing::warn!(%topic, partition, cut_bytes, "cut what the last run had not finished writing");
+/// Tells what a recovery cut, and, every few seconds, how far it has come.
+pub(crate) struct RecoveryReport<'a> {
+    clock: &'a Clock,
+    started: Duration,
+    told: Mutex<Duration>,
+}
+
+impl<'a> RecoveryReport<'a> {
+    pub(crate) fn new(clock: &'a Clock) -> RecoveryReport<'a> {
+        let now = clock.monotonic();
+        RecoveryReport { clock, started: now, told: Mutex::new(now) }
     }
-    if loaded == total || loaded % total.div_ceil(10) == 0 && total >= 1000 {
-        tracing::info!(loaded, total, "logs loaded");
-    } else {
-        tracing::debug!(%topic, partition, loaded, total, checked_bytes, "log loaded");
+
+    pub(crate) fn note(&self, progress: &RecoveryProgress) {
+        let RecoveryProgress { loaded, total, bytes_done, bytes_total, log } = progress;
+        if let Some(LoadedLog { topic, partition, checked_bytes, cut_bytes }) = log {
+            if *cut_bytes > 0 {
+                tracing::warn!(%topic, partition, cut_bytes, "cut what the last run had not finished writing");
+            }
+            tracing::debug!(%topic, partition, loaded, total, checked_bytes, "log loaded");
+        }
+        let now = self.clock.monotonic();
+        let is_last = loaded == total && now - self.started >= limits::RECOVERY_REPORT;
+        {
+            let mut told = self.told.lock();
+            if now - *told < limits::RECOVERY_REPORT && !is_last {
+                return;
+            }
+            *told = now;
+        }
+        let mib = |bytes: u64| bytes >> 20;
+        let seconds_left = seconds_left(now - self.started, *bytes_done, *bytes_total);
+        tracing::info!(
+            partitions = format!("{loaded} of {total}"),
+            mib_checked = format!("{} of {}", mib(*bytes_done), mib(*bytes_total)),
+            percent = share(*bytes_done, *bytes_total),
+            seconds_left,
+            "loading the logs"
+        );
+    }
+}
+
+fn share(done: u64, total: u64) -> u64 {
+    (done * 100).checked_div(total).unwrap_or(100).min(100)
+}
+
+/// At the pace so far.
+fn seconds_left(elapsed: Duration, done: u64, total: u64) -> u64 {
+    let left = total.saturating_sub(done) as f64;
+    (elapsed.as_secs_f64() * left / done.max(1) as f64).ceil() as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_left_is_told_from_the_pace_so_far() {
+        assert_eq!(seconds_left(Duration::from_secs(10), 250, 1000), 30);
+        assert_eq!(seconds_left(Duration::from_secs(10), 1001, 1000), 0);
+        assert_eq!((share(250, 1000), share(0, 0), share(1001, 1000)), (25, 100, 100));
     }
 }

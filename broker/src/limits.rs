@@ -56,6 +56,9 @@ pub const WRITE_DEADLINE: Duration = Duration::from_secs(60);
 /// How often idle and stalled connections are looked for.
 pub const CONNECTION_CHECK: Duration = Duration::from_secs(1);
 
+/// A start that takes longer tells so often how far it has come.
+pub const RECOVERY_REPORT: Duration = Duration::from_secs(3);
+
 const _: () = assert!(PRODUCE_RUN_REQUESTS <= IN_FLIGHT_PER_CONNECTION);
 const _: () = assert!(8 * READ_BUFFER_BYTES <= POOLED_BUFFER_BYTES);
 

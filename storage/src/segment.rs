@@ -278,7 +278,14 @@ impl Segment {
             if start >= end.size {
                 return Ok(None);
             }
-            let header = self.header_at(&mapped, start, end)?;
+            let header = match self.header_at(&mapped, start, end) {
+                Ok(header) => header,
+                Err(error) => {
+                    // Behind damage, the batch that holds the offset may be the first that is sound again.
+                    start = self.place_behind(&mapped, start, target).ok_or(error)?;
+                    continue;
+                }
+            };
             if header.last_offset() >= offset {
                 break header;
             }
@@ -321,7 +328,8 @@ impl Segment {
         }
         stop = stop.max(start);
         while stop < limit {
-            let header = self.header_at(mapped, stop, end)?;
+            // Damage ends the range: a read that begins there tells of it. The first batch has been looked at.
+            let Ok(header) = self.header_at(mapped, stop, end) else { break };
             let next = u64::from(stop) + header.size_in_bytes() as u64;
             if next > u64::from(limit) || header.last_offset() >= upper_bound {
                 break;

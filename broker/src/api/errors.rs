@@ -85,6 +85,8 @@ pub fn append(error: &AppendError) -> Failure {
 pub fn read(error: &ReadError) -> Failure {
     match error {
         ReadError::OutOfRange { .. } => Failure::with(ResponseError::OffsetOutOfRange, error.to_string()),
+        // Consumers give up on this code and name the offset; on the code for a failed disk they would ask for ever.
+        ReadError::Storage(StorageError::Corrupt { .. }) => Failure::from(ResponseError::CorruptMessage),
         ReadError::Storage(error) => storage(error),
     }
 }

@@ -133,7 +133,7 @@ impl Partition {
 
     /// Puts a changed topic configuration into effect.
     pub fn set_config(&self, config: Arc<TopicConfig>) {
-        self.log.update_config(config.log());
+        self.log.update_config(config.shared_log());
         self.config.store(config);
     }
 

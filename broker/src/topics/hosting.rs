@@ -40,7 +40,7 @@ impl Opener<'_> {
         let index = index as i32;
         let (dir, log) = match self.found.take(self.topic, index) {
             Some((dir, log)) => {
-                log.update_config(self.config.log());
+                log.update_config(self.config.shared_log());
                 (dir, log)
             }
             None => self.create(index)?,
@@ -57,7 +57,7 @@ impl Opener<'_> {
         let online =
             (0..self.load.len()).filter(|&dir| self.dirs[dir].dir().is_online() && !self.dirs[dir].dir().is_full());
         let dir = online.min_by_key(|&dir| self.load[dir]).unwrap_or(0);
-        let log = self.dirs[dir].dir().create(&self.topic.name, self.topic.id, index, self.config.log())?;
+        let log = self.dirs[dir].dir().create(&self.topic.name, self.topic.id, index, self.config.shared_log())?;
         Ok((dir, log))
     }
 }

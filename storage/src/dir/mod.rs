@@ -25,7 +25,7 @@ use closed::{take_closed_index, write_closed_index};
 use flush::{SYNC_TOGETHER_MIN, flush_many, flush_together};
 pub use foreign::UNFINISHED_IMPORT;
 pub(crate) use shared::Shared;
-pub use start::RecoveryProgress;
+pub use start::{LoadedLog, RecoveryProgress};
 use start::{load_all, read_meta};
 
 /// A log directory, locked against other brokers while it is open.

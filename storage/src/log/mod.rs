@@ -8,6 +8,7 @@ mod append;
 mod close;
 mod compact;
 mod cut;
+mod damage;
 mod flush;
 mod keys;
 mod lookup;
@@ -35,6 +36,7 @@ use crate::producers::Producers;
 use crate::segment::{End, Segment, file_name};
 
 pub(crate) use append::transaction_marker;
+pub(crate) use damage::{Damage, Hole};
 pub(crate) use flush::{EpochFile, FlushJob};
 pub use keys::KeyEstimate;
 pub(crate) use lookup::as_storage;
@@ -72,12 +74,6 @@ pub struct Log {
     /// How many wait for the compaction to give up.
     cleaning_unwanted: AtomicUsize,
     damage: Option<Damage>,
-}
-
-/// Where the readable part of a quarantined log ends, and why.
-pub(crate) struct Damage {
-    pub(crate) offset: i64,
-    pub(crate) error: StorageError,
 }
 
 /// What only appends (and flushes and cuts, briefly) touch.
@@ -322,7 +318,7 @@ impl Log {
 
     /// Why the log takes no appends and cannot be read to its end, if it is so: damage below its recovery point.
     pub fn quarantine(&self) -> Option<&StorageError> {
-        self.damage.as_ref().map(|d| &d.error)
+        self.damage.as_ref().map(Damage::error)
     }
 
     /// To be called after the recovery point, the high watermark or the start changed: the next checkpoint writes them.
@@ -346,7 +342,7 @@ impl Log {
             return Err(self.deleted_error());
         }
         if let Some(damage) = &self.damage {
-            return Err(damage.error.clone());
+            return Err(damage.error().clone());
         }
         self.disk.check_online()
     }
