@@ -5,7 +5,9 @@
 mod compaction;
 mod configs;
 mod idempotence;
+mod log_dirs;
 mod long_poll;
+mod moves;
 mod rebalance;
 mod restart;
 mod retention;
