@@ -1,6 +1,7 @@
 //! Two log directories, one of them on a disk that fails: it goes offline alone.
 
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -32,6 +33,7 @@ fn find_coordinator(client: &mut Client, group: &str) -> i16 {
 
 fn commit(client: &mut Client, group: &str, offset: i64) -> i16 {
     let partition = OffsetCommitRequestPartition::default().with_committed_offset(offset);
+    let partition = partition.with_committed_metadata(Some(text(&"m".repeat(4000))));
     let topic = OffsetCommitRequestTopic::default().with_name(requests::topic(TOPIC)).with_partitions(vec![partition]);
     let request = OffsetCommitRequest::default().with_group_id(GroupId(text(group))).with_topics(vec![topic]);
     client.call(7, &request.with_generation_id_or_member_epoch(-1)).topics[0].partitions[0].error_code
@@ -182,7 +184,7 @@ fn a_full_disk_refuses_only_its_own_partitions_and_a_move_into_it_is_given_up() 
     std::fs::write(&ballast, vec![7; 24 << 20]).unwrap();
     // 36 MB do not fit beside the ballast.
     assert_eq!(move_to(&mut client, TOPIC, pair.sound, &pair.dir("failing")), 0);
-    pair.broker.wait_for_log("the partition stays");
+    pair.broker.wait_for_log("given up");
     assert_eq!(place(&mut client, TOPIC, pair.sound), "sound");
     let deadline = Instant::now() + Duration::from_secs(10);
     while produce(&mut client, pair.failing) != 0 {
@@ -197,7 +199,11 @@ fn a_full_disk_refuses_only_its_own_partitions_and_a_move_into_it_is_given_up() 
     assert_eq!(errors(&mut client), BTreeMap::from([("failing".to_owned(), 0), ("sound".to_owned(), 0)]));
     requests::create_topic(&mut client, "new", 2);
     assert_eq!([0, 1].map(|partition| place(&mut client, "new", partition)), ["sound", "sound"]);
-    assert_eq!(commit(&mut client, group, 2), NOT_COORDINATOR);
+    // What small appends would still find room in.
+    let rest = std::fs::File::create(pair.volume.path().join("rest")).unwrap();
+    while (&rest).write(&[7; 4096]).is_ok() {}
+    let mut commits = (2..2000).map(|offset| commit(&mut client, group, offset));
+    assert_eq!(commits.find(|error| *error != 0), Some(NOT_COORDINATOR));
     assert_eq!(find_coordinator(&mut client, group), COORDINATOR_NOT_AVAILABLE);
     // A move out of it makes room without anybody's help.
     assert_eq!(move_to(&mut client, TOPIC, pair.failing, &pair.dir("sound")), 0);
@@ -208,7 +214,7 @@ fn a_full_disk_refuses_only_its_own_partitions_and_a_move_into_it_is_given_up() 
         assert!(Instant::now() < deadline, "the groups never come back:\n{}", pair.broker.said());
         std::thread::sleep(Duration::from_millis(20));
     }
-    assert_eq!(commit(&mut client, group, 3), 0);
+    assert_eq!(commit(&mut client, group, 2000), 0);
     drop(client);
     assert!(pair.broker.stop().success());
 }
