@@ -51,6 +51,21 @@ pub struct Partition {
     flusher: Arc<Flusher>,
 }
 
+/// Lets a thread of its own do what the next appends would otherwise wait for: a few times for each segment.
+fn tend(log: &Arc<Log>) {
+    let log = log.clone();
+    let work = move || {
+        if let Err(error) = log.tend() {
+            let (topic, partition) = (log.topic(), log.partition());
+            tracing::debug!(topic, partition, %error, "left to the next roll and the next flush");
+        }
+    };
+    match tokio::runtime::Handle::try_current() {
+        Ok(runtime) => drop(runtime.spawn_blocking(work)),
+        Err(_) => work(),
+    }
+}
+
 impl Partition {
     /// A partition over its log; what the log holds is committed (quorum of one).
     pub fn new(
@@ -155,6 +170,9 @@ impl Partition {
                 self.log.append(&appends, now_ms, results);
             }
         });
+        if self.log.needs_tending() {
+            tend(&self.log);
+        }
         let appended = results[first..].iter().zip(batches).filter_map(|(result, batch)| match result {
             Ok(appended) if !appended.duplicate => Some((appended.last_offset, batch.bytes().len())),
             _ => None,

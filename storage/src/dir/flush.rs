@@ -21,7 +21,7 @@ pub(super) fn flush_many(disk: &Arc<Disk>, logs: &[Arc<Log>]) -> Vec<(usize, Res
         match log.try_flush_job() {
             None => busy.push(i),
             Some(Err(error)) => results.push((i, Err(error))),
-            Some(Ok(job)) => match job.write_epochs() {
+            Some(Ok(job)) => match job.write_files() {
                 Ok(epochs) => jobs.push((i, job, epochs)),
                 Err(error) => results.push((i, Err(job.give_back(error)))),
             },

@@ -37,7 +37,10 @@ impl Log {
             return Ok(None);
         }
         let segments = self.segments.load_full();
-        let Some((active, sealed)) = segments.split_last() else { return Ok(None) };
+        // One that has just ended has its index files still to be written.
+        let sealed_count = segments.iter().take_while(|s| s.is_sealed()).count();
+        let (sealed, rest) = segments.split_at(sealed_count);
+        let Some(active) = rest.first() else { return Ok(None) };
         let facts: Vec<Facts> = sealed.iter().map(|s| facts_of(s, (0, 0))).collect();
         let bounds = self.compaction_bounds();
         let first_dirty = bounds.first_dirty().0;

@@ -27,7 +27,7 @@ pub(crate) struct FlushJob<'a> {
     active: Arc<Segment>,
     /// `None` if nothing was appended to the active segment since the last flush.
     file: Option<Arc<DataFile>>,
-    sealed: Vec<SealedFiles>,
+    sealed: Vec<Arc<SealedFiles>>,
     epochs: Option<Vec<u8>>,
     sync_names: bool,
     /// The directory is new: its own name and topic id are not synced yet.
@@ -92,6 +92,7 @@ impl Log {
             return Ok(Vec::new());
         }
         let mut writer = self.writer.lock();
+        self.forget_next(&mut writer)?;
         let end = writer.end.offset;
         if writer.closed_at == Some(end) {
             return Ok(Vec::new());
@@ -124,6 +125,7 @@ impl FlushJob<'_> {
 
     fn sync_files(&self) -> Result<EpochFile, StorageError> {
         let disk = &self.log.disk;
+        let epochs = self.write_files()?;
         if self.sealed.len() > SYNC_TOGETHER_MIN {
             disk.sync_file_system()?;
         } else {
@@ -136,7 +138,6 @@ impl FlushJob<'_> {
         if let Some(file) = &self.file {
             file.sync(disk)?;
         }
-        let epochs = self.write_epochs()?;
         if self.fresh {
             disk.sync_path(&self.log.path.join(PARTITION_METADATA))?;
             disk.sync_dir(disk.root())?;
@@ -147,8 +148,12 @@ impl FlushJob<'_> {
         Ok(epochs)
     }
 
-    /// What has to be written before the whole file system is synced by one call, which replaces all other syncs.
-    pub(crate) fn write_epochs(&self) -> Result<EpochFile, StorageError> {
+    /// What has to be written before it is synced: the indexes of segments that ended, and the epochs.
+    pub(crate) fn write_files(&self) -> Result<EpochFile, StorageError> {
+        for sealed in &self.sealed {
+            // For want of space they are written later: without them, a start reads the segment.
+            unless_full(sealed.seal(&self.log.disk))?;
+        }
         let Some(bytes) = &self.epochs else { return Ok(EpochFile::Current) };
         let written = unless_full(self.log.disk.replace_file(&epochs_path(&self.log.path), bytes))?;
         Ok(if written { EpochFile::Current } else { EpochFile::Behind })
@@ -163,6 +168,8 @@ impl FlushJob<'_> {
             log.flushed.store(self.end, Ordering::Release);
         }
         let mut writer = log.writer.lock();
+        let unwritten = self.sealed.iter().filter(|s| !s.segment.is_sealed() && !s.segment.is_gone());
+        writer.sealed.extend(unwritten.cloned());
         if epochs == EpochFile::Behind {
             writer.epochs_dirty = true;
         } else if writer.end.offset == self.end {

@@ -12,6 +12,7 @@ mod keys;
 mod lookup;
 mod read;
 mod retain;
+mod roll;
 mod types;
 mod undo;
 
@@ -25,7 +26,7 @@ use uuid::Uuid;
 
 use crate::config::LogConfig;
 use crate::dir::Shared;
-use crate::disk::{DataFile, Disk};
+use crate::disk::Disk;
 use crate::epochs::Epochs;
 use crate::error::StorageError;
 use crate::producers::Producers;
@@ -36,6 +37,7 @@ pub(crate) use flush::{EpochFile, FlushJob};
 pub use keys::KeyEstimate;
 pub(crate) use lookup::as_storage;
 pub use retain::{Dropped, Outlook, Retained};
+use roll::{Prepared, SealedFiles};
 pub use types::{AbortedTxn, Append, Appended, Origin, ProducerState, Slice, TimestampOffset};
 
 /// The log of one partition. All methods may be called from any thread.
@@ -61,6 +63,8 @@ pub struct Log {
     writer: Mutex<Writer>,
     /// Held while syncing, never together with waiting for an append.
     flush_lock: Mutex<()>,
+    /// [`Log::tend`] has something to do.
+    untended: AtomicBool,
     deleted: AtomicBool,
     /// Held by a compaction from its beginning to its end, and by whoever must not meet one.
     cleaning: Mutex<()>,
@@ -98,16 +102,13 @@ pub(crate) struct Writer {
     first_timestamp: Option<i64>,
     /// When the first append since opening saw the active segment, for batches without timestamps.
     first_append_ms: Option<i64>,
-    /// Sealed since the last flush, with the files to sync.
-    sealed: Vec<SealedFiles>,
+    /// Ended since the last flush, with the files to write and to sync.
+    sealed: Vec<Arc<SealedFiles>>,
+    /// The next segment's file, made beforehand.
+    prepared: Option<Prepared>,
+    /// It was asked for.
+    next_asked: bool,
     scratch: append::Scratch,
-}
-
-/// A segment that was sealed and is not synced yet.
-pub(crate) struct SealedFiles {
-    segment: Arc<Segment>,
-    file: Arc<DataFile>,
-    snapshot: std::path::PathBuf,
 }
 
 impl Writer {
@@ -127,6 +128,8 @@ impl Writer {
             first_timestamp: None,
             first_append_ms: None,
             sealed: Vec::new(),
+            prepared: None,
+            next_asked: false,
             scratch: append::Scratch::default(),
         }
     }
@@ -174,6 +177,7 @@ impl Log {
             writer: Mutex::new(writer),
             flush_lock: Mutex::new(()),
             deleted: AtomicBool::new(false),
+            untended: AtomicBool::new(false),
             cleaning: Mutex::new(()),
             cleaning_unwanted: AtomicUsize::new(0),
             damage: parts.damage,
