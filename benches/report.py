@@ -146,9 +146,8 @@ def extras(results):
     return ["", *lines] if lines else []
 
 
-def write(path, table):
+def write(path, table, begin=BEGIN, end=END):
     """Puts the table between the marks of RESULTS.md; the words around it are written by hand."""
-    text = path.read_text() if path.exists() else f"# Figures\n\n{BEGIN}\n{END}\n"
-    head, rest = text.split(BEGIN)
-    tail = rest.split(END)[1]
-    path.write_text(f"{head}{BEGIN}\n\n{table}\n{END}{tail}")
+    head, rest = path.read_text().split(begin)
+    tail = rest.split(end)[1]
+    path.write_text(f"{head}{begin}\n\n{table}\n{end}{tail}")

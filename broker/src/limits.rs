@@ -25,6 +25,19 @@ pub const PRODUCE_RUN_REQUESTS: usize = 256;
 /// Bytes of records of one connection that are appended together.
 pub const PRODUCE_RUN_BYTES: usize = 1024 * 1024;
 
+/// What the records of one batch may decompress to where the broker has to look into them; `max.message.bytes` where
+/// that is more. Batches of more than [`UNPACKED_AT_ONCE_BYTES`] are unpacked one at a time.
+pub const UNPACKED_BATCH_BYTES: usize = 128 * 1024 * 1024;
+
+/// What the records of a batch may decompress to beside others that are just unpacked.
+pub const UNPACKED_AT_ONCE_BYTES: usize = 4 * 1024 * 1024;
+
+/// From so many bytes on a batch is looked into where that holds up no other connection of the worker thread.
+pub const HEAVY_BATCH_BYTES: usize = 16 * 1024;
+
+/// Records of a refused batch that are named in its answer.
+pub const RECORD_FAULTS: usize = 100;
+
 /// A frame that has begun must be complete after this time: a slow or stalled peer may not hold memory for ever.
 pub const FRAME_DEADLINE: Duration = Duration::from_secs(30);
 

@@ -174,6 +174,8 @@ pub struct Outcome {
     pub log_start_offset: i64,
     /// Words for the error.
     pub error_message: Option<StrBytes>,
+    /// The records that are to blame, by their place in the batch, each with words of its own (KIP-467).
+    pub record_errors: Vec<(i32, StrBytes)>,
 }
 
 /// Appends the body of an answer of version 3 to 13. `outcomes` are those of the topics, in their order.
@@ -207,7 +209,12 @@ fn put_outcome(version: i16, outcome: &Outcome, out: &mut BytesMut) {
     fixed[22..].copy_from_slice(&outcome.log_start_offset.to_be_bytes());
     out.put_slice(if version >= LOG_START_OFFSET_SINCE { &fixed } else { &fixed[..22] });
     if version >= ERROR_MESSAGE_SINCE {
-        put_count(0, flexible, out); // errors of single records
+        put_count(outcome.record_errors.len(), flexible, out);
+        for (index, message) in &outcome.record_errors {
+            out.put_i32(*index);
+            put_string(message, flexible, out);
+            put_no_tags(flexible, out);
+        }
         match &outcome.error_message {
             Some(message) => put_string(message, flexible, out),
             None if flexible => out.put_u8(0),
@@ -259,7 +266,9 @@ mod tests {
     use super::*;
     use crate::guard;
     use crate::messages::produce_request::{PartitionProduceData, TopicProduceData};
-    use crate::messages::produce_response::{PartitionProduceResponse, TopicProduceResponse};
+    use crate::messages::produce_response::{
+        BatchIndexAndErrorMessage, PartitionProduceResponse, TopicProduceResponse,
+    };
     use crate::messages::{Decodable, Encodable, ProduceRequest, ProduceResponse, TopicName, TransactionalId};
 
     type Topics = Vec<(String, u128, Vec<(i32, Option<Vec<u8>>)>)>;
@@ -350,6 +359,7 @@ mod tests {
         fn an_answer_is_written_as_the_codec_writes_it(
             version in 3i16..=13,
             topics in vec(("[a-z]{0,140}", any::<u128>(), vec((any::<i32>(), any::<i16>(), any::<i64>(), option::of("[a-z]{0,300}")), 0..4)), 0..4),
+            faults in vec((any::<i32>(), "[a-z]{0,200}"), 0..3),
         ) {
             let (mut ours, mut outcomes, mut theirs) = (Vec::new(), Vec::new(), Vec::new());
             for (name, id, partitions) in topics {
@@ -360,6 +370,14 @@ mod tests {
                 let mut answers = Vec::new();
                 for (index, error_code, offset, message) in partitions {
                     let error_message = message.map(StrBytes::from_string).filter(|_| version >= ERROR_MESSAGE_SINCE);
+                    let with_words = version >= ERROR_MESSAGE_SINCE;
+                    let faults = faults.iter().map(|(index, text)| (*index, StrBytes::from_string(text.clone())));
+                    let record_errors: Vec<_> = faults.filter(|_| with_words).collect();
+                    let their_errors = record_errors.iter().map(|(index, text)| {
+                        BatchIndexAndErrorMessage::default()
+                            .with_batch_index(*index)
+                            .with_batch_index_error_message(Some(text.clone()))
+                    });
                     let log_start_offset = if version >= LOG_START_OFFSET_SINCE { offset ^ 1 } else { -1 };
                     answers.push(
                         PartitionProduceResponse::default()
@@ -368,10 +386,12 @@ mod tests {
                             .with_base_offset(offset)
                             .with_log_append_time_ms(!offset)
                             .with_log_start_offset(log_start_offset)
+                            .with_record_errors(their_errors.collect())
                             .with_error_message(error_message.clone()),
                     );
                     outcomes.push(Outcome {
                         index, error_code, base_offset: offset, log_append_time_ms: !offset, log_start_offset, error_message,
+                        record_errors,
                     });
                 }
                 theirs.push(

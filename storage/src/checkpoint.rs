@@ -62,10 +62,31 @@ fn decode_lines(bytes: &[u8]) -> Result<Vec<&str>, String> {
     Err(format!("it announces {count:?} entries and has {}", entries.len()))
 }
 
+/// An offset checkpoint as it is put together: one buffer, however many partitions there are.
+#[derive(Default)]
+pub(crate) struct OffsetLines {
+    text: String,
+    count: usize,
+}
+
+impl OffsetLines {
+    pub(crate) fn push(&mut self, topic: &str, partition: i32, offset: i64) {
+        let _ = writeln!(self.text, "{topic} {partition} {offset}"); // a string takes everything
+        self.count += 1;
+    }
+
+    /// The file's bytes.
+    pub(crate) fn finish(self) -> Vec<u8> {
+        let mut bytes = format!("{VERSION}\n{}\n", self.count).into_bytes();
+        bytes.extend_from_slice(self.text.as_bytes());
+        bytes
+    }
+}
+
 pub(crate) fn encode_offsets<'a>(offsets: impl IntoIterator<Item = (&'a str, i32, i64)>) -> Vec<u8> {
-    let lines: Vec<_> =
-        offsets.into_iter().map(|(topic, partition, offset)| format!("{topic} {partition} {offset}")).collect();
-    encode_lines(&lines)
+    let mut lines = OffsetLines::default();
+    offsets.into_iter().for_each(|(topic, partition, offset)| lines.push(topic, partition, offset));
+    lines.finish()
 }
 
 pub(crate) fn decode_offsets(bytes: &[u8]) -> Result<Offsets, String> {

@@ -58,6 +58,18 @@ pub struct LogConfig {
     pub min_cleanable_dirty_ratio: f64,
 }
 
+impl LogConfig {
+    /// The age at which a segment ends: `segment_ms`, but no more than a compacted log may wait for compaction, which never
+    /// touches the active segment.
+    pub fn max_segment_ms(&self) -> i64 {
+        if self.compact && self.max_compaction_lag_ms > 0 {
+            self.segment_ms.min(self.max_compaction_lag_ms)
+        } else {
+            self.segment_ms
+        }
+    }
+}
+
 impl Default for LogConfig {
     /// Kafka 4's defaults.
     fn default() -> LogConfig {

@@ -7,7 +7,8 @@
 //! - `log`: [`Log`], the only door to a partition: append, read, lookup by time, flush, cuts at both ends.
 //! - `segment`: one data file with its indexes and its map. `index`: the three sparse indexes.
 //! - `sketch`: pure. How many different keys a segment has; kept beside it, merged by `log/keys`.
-//! - `producers`, `epochs`, `checkpoint`: pure. Sequence windows and transactions; leader epochs; the small files.
+//! - `producers`, `epochs`, `checkpoint`, `closed`: pure. Sequence windows and transactions; leader epochs; the small
+//!   files; what a clean start reads instead of all of them.
 //! - `recovery`: an untrusted directory becomes a log; the only place that repairs. `walk`: batches by `pread`.
 //! - [`inspect`]: files read for people and tools, ours and Kafka's; changes nothing, and opens nothing.
 //! - `disk`: the only door to the file system, with the fail-stop latch, the budgets, and what a full disk
@@ -34,6 +35,7 @@
 #![warn(missing_docs)]
 
 mod checkpoint;
+mod closed;
 mod compaction;
 mod config;
 mod dir;

@@ -4,8 +4,8 @@
 //! whoever loads it may read everything below, without a lock, through the map.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwapOption;
 use bytes::Bytes;
@@ -18,6 +18,8 @@ use crate::index::{OffsetIndex, Place, TimeIndex, decode_txns, encode_txns, floo
 use crate::log::AbortedTxn;
 use crate::recovery::scan_headers;
 use crate::trash::{SEGMENT_FILES, What, deleted_path};
+
+mod indexes;
 
 /// The map of a segment, and of its offset index once it is sealed.
 pub(crate) struct Mapped {
@@ -60,8 +62,9 @@ pub(crate) struct Segment {
     capacity: AtomicU32,
     /// `(end offset - base) << 32 | size`.
     end: AtomicU64,
-    mapped: Arc<Slot<Mapped>>,
-    file: Arc<Slot<DataFile>>,
+    /// These two come with the first use: most partitions are idle.
+    mapped: OnceLock<Arc<Slot<Mapped>>>,
+    file: OnceLock<Arc<Slot<DataFile>>>,
     /// While the segment is active. Sealed segments have theirs in the file.
     index: ArcSwapOption<OffsetIndex>,
     /// Loaded when asked for, where the segment is sealed.
@@ -69,6 +72,8 @@ pub(crate) struct Segment {
     /// Loaded when asked for, where the segment was sealed before.
     txns: Mutex<Option<Vec<AbortedTxn>>>,
     sealed: AtomicBool,
+    /// The index files were written, or looked at, since the start.
+    indexes_checked: AtomicBool,
     age: Mutex<Age>,
     /// Its files were replaced or removed: nothing may be opened by their names any more.
     gone: AtomicBool,
@@ -93,6 +98,12 @@ pub(crate) fn file_name(base: i64, suffix: &str) -> String {
     format!("{base:020}.{suffix}")
 }
 
+fn clear<T>(place: &OnceLock<Arc<Slot<T>>>) {
+    if let Some(slot) = place.get() {
+        slot.clear();
+    }
+}
+
 fn pack(base: i64, end: End) -> u64 {
     ((end.offset - base) as u64) << 32 | u64::from(end.size)
 }
@@ -113,12 +124,13 @@ impl Segment {
             disk,
             capacity: AtomicU32::new(capacity.max(end.size).max(1)),
             end: AtomicU64::new(pack(base, end)),
-            mapped: Slot::empty(),
-            file: Slot::empty(),
+            mapped: OnceLock::new(),
+            file: OnceLock::new(),
             index: ArcSwapOption::from_pointee(index),
             times: Mutex::new(Some(times)),
             txns: Mutex::new(Some(txns)),
             sealed: AtomicBool::new(false),
+            indexes_checked: AtomicBool::new(false),
             age: Mutex::default(),
             gone: AtomicBool::new(false),
             warm_window: AtomicU64::new(0),
@@ -169,28 +181,28 @@ impl Segment {
 
     /// The data file, open for appends and syncs; opened by name if it is not.
     pub(crate) fn data_file(&self) -> Result<Arc<DataFile>, StorageError> {
-        if let Some(file) = self.file.get() {
+        if let Some(file) = self.file.get().and_then(|slot| slot.get()) {
             return Ok(file);
         }
         let file = self.disk.open_data(&self.path("log"), false)?;
         if self.gone.load(Ordering::SeqCst) {
             return Err(self.gone_error());
         }
-        Ok(self.disk.files.admit(&self.file, Arc::new(file)))
+        Ok(self.disk.files.admit(self.file.get_or_init(Slot::empty), Arc::new(file)))
     }
 
     /// Takes in the data file just created.
     pub(crate) fn adopt_file(&self, file: DataFile) {
-        self.disk.files.admit(&self.file, Arc::new(file));
+        self.disk.files.admit(self.file.get_or_init(Slot::empty), Arc::new(file));
     }
 
     /// Keeps the data file open until its bytes are synced, so that no write-back error can be missed.
     pub(crate) fn pin_file(&self, pinned: bool) {
-        self.file.pin(pinned);
+        self.file.get_or_init(Slot::empty).pin(pinned);
     }
 
     pub(crate) fn close_file(&self) {
-        self.file.clear();
+        clear(&self.file);
     }
 
     /// A descriptor of its own for reading with `pread`.
@@ -207,8 +219,8 @@ impl Segment {
     /// already handed out stay readable: their map outlives the name.
     pub(crate) fn retire(&self) {
         self.gone.store(true, Ordering::SeqCst);
-        self.file.clear();
-        self.mapped.clear();
+        clear(&self.file);
+        clear(&self.mapped);
     }
 
     pub(crate) fn disk(&self) -> &Disk {
@@ -232,7 +244,7 @@ impl Segment {
     }
 
     fn map(&self) -> Result<Arc<Mapped>, StorageError> {
-        if let Some(mapped) = self.mapped.get() {
+        if let Some(mapped) = self.mapped.get().and_then(|slot| slot.get()) {
             return Ok(mapped);
         }
         let sealed = self.sealed.load(Ordering::Acquire);
@@ -242,46 +254,7 @@ impl Segment {
         let map = Map::new(&file, len.max(1) as usize).map_err(|e| StorageError::io("map", path, e))?;
         let index = if !sealed { MappedIndex::InMemory } else { self.map_index()? };
         let mapped = Mapped { data: map.to_bytes(), map, index };
-        Ok(self.disk.maps.admit(&self.mapped, Arc::new(mapped)))
-    }
-
-    fn map_index(&self) -> Result<MappedIndex, StorageError> {
-        let path = self.path("index");
-        let file = match self.disk.open_read(&path) {
-            Ok(file) => file,
-            Err(error) if error.io_kind() == Some(std::io::ErrorKind::NotFound) => return Ok(MappedIndex::Empty),
-            Err(error) => return Err(error),
-        };
-        let len = file.len()? as usize;
-        if len == 0 {
-            return Ok(MappedIndex::Empty);
-        }
-        let map = Map::new(&file, len).map_err(|e| StorageError::io("map", &path, e))?;
-        Ok(MappedIndex::File(map))
-    }
-
-    /// The map, and the last indexed place for which `floor` of the index says so.
-    fn lookup(
-        &self,
-        in_memory: impl Fn(&OffsetIndex) -> Place,
-        in_file: impl Fn(&[u8]) -> Place,
-    ) -> Result<(Arc<Mapped>, u32), StorageError> {
-        loop {
-            let memory = self.index.load();
-            let mapped = self.map()?;
-            let size = self.end().size;
-            let position = match (&*memory, &mapped.index) {
-                (Some(index), _) => in_memory(index).position,
-                (None, MappedIndex::File(map)) => in_file(map.as_ref()).position,
-                (None, MappedIndex::Empty) => 0,
-                (None, MappedIndex::InMemory) => {
-                    self.mapped.clear(); // sealed since it was mapped
-                    continue;
-                }
-            };
-            // An entry beyond the end would be a damaged index: walking from the start is slow, and right.
-            return Ok((mapped, if position < size { position } else { 0 }));
-        }
+        Ok(self.disk.maps.admit(self.mapped.get_or_init(Slot::empty), Arc::new(mapped)))
     }
 
     /// Whole batches from the one that holds `offset` (or the first after it) on: at most `max_bytes`, all below
@@ -400,17 +373,6 @@ impl Segment {
         false
     }
 
-    /// Position and header facts by offset index, for walks with `pread`: where to start for `offset`.
-    pub(crate) fn walk_start(&self, offset: i64) -> Result<u32, StorageError> {
-        let target = (offset - self.base).max(0) as u32;
-        if let Some(index) = &*self.index.load() {
-            return Ok(index.floor_by_offset(target).position);
-        }
-        let bytes = self.disk.read_file(&self.path("index"))?.unwrap_or_default();
-        let position = floor_by_offset_in(&bytes, target).position;
-        Ok(if position < self.end().size { position } else { 0 })
-    }
-
     /// Notes one appended batch in the indexes; the caller decides whether it is time for an entry.
     pub(crate) fn note(&self, times: &mut TimeIndex, place: Place, max_timestamp: i64, add_entry: bool) {
         times.observe(max_timestamp, place.relative_offset);
@@ -420,18 +382,6 @@ impl Segment {
             }
             times.mark();
         }
-    }
-
-    /// Runs `f` on the time index, loaded from its file if need be.
-    pub(crate) fn with_times<T>(&self, f: impl FnOnce(&mut TimeIndex) -> T) -> Result<T, StorageError> {
-        let mut times = self.times.lock();
-        if let Some(times) = &mut *times {
-            return Ok(f(times));
-        }
-        let bytes = self.disk.read_file(&self.path("timeindex"))?.unwrap_or_default();
-        let mut loaded = TimeIndex::decode(&bytes).unwrap_or_default();
-        // Not kept: lookups by time are rare, and the entries of all sealed segments would add up.
-        Ok(f(&mut loaded))
     }
 
     pub(crate) fn index_bytes(&self) -> usize {
@@ -446,6 +396,21 @@ impl Segment {
             *txns = Some(decode_txns(&bytes).unwrap_or_default());
         }
         Ok(f(txns.get_or_insert_default()))
+    }
+
+    /// Whether a transaction may have been aborted in it.
+    pub(crate) fn has_txns(&self) -> bool {
+        self.txns.lock().as_ref().is_none_or(|txns| !txns.is_empty())
+    }
+
+    /// The index files of an active segment in which no transaction was aborted.
+    pub(crate) fn encoded_indexes(&self) -> Option<(Vec<u8>, Vec<u8>)> {
+        let index = self.index.load();
+        let times = self.times.lock();
+        if self.has_txns() {
+            return None;
+        }
+        Some((index.as_ref()?.encode(), times.as_ref()?.encode()))
     }
 
     /// Writes the index files and gives back the blocks reserved beyond the end. Not synced yet.
@@ -489,8 +454,9 @@ impl Segment {
 
     /// The second half of [`Segment::seal`], once the index files are written.
     pub(crate) fn mark_sealed(&self) {
+        self.indexes_checked.store(true, Ordering::Release);
         self.sealed.store(true, Ordering::Release);
-        self.mapped.clear(); // the next one is as long as the file, and has the index
+        clear(&self.mapped); // the next one is as long as the file, and has the index
         self.index.store(None);
         let largest = self.times.lock().take().and_then(|times| times.largest());
         if let Some(largest) = largest {

@@ -178,11 +178,15 @@ fn segments_roll_by_size_by_age_and_by_full_index() {
         assert_eq!(log.segment_count(), segments, "timestamp {timestamp}");
     }
     let indexed = LogConfig { segment_index_bytes: 48, index_interval_bytes: 0, ..LogConfig::default() };
-    let log = dir.create("indexed", Uuid::nil(), 0, indexed).unwrap();
-    for _ in 0..20 {
-        append(&log, &batch(&["x"])).unwrap();
+    // The first batch of a segment has no entry. With one timestamp 6 offsets fill an index; with rising ones 3 times do, of
+    // which there is room for 4.
+    for (name, step, segments) in [("indexed", 0, 3), ("times-indexed", 1, 5)] {
+        let log = dir.create(name, Uuid::nil(), 0, indexed.clone()).unwrap();
+        for i in 0..20 {
+            append(&log, &batch_of(Codec::None, &[(i * step, b"x")])).unwrap();
+        }
+        assert_eq!(log.segment_count(), segments, "{name}");
     }
-    assert_eq!(log.segment_count(), 4);
     let one = batch(&["x"]).size_in_bytes() as u32;
     let sized = LogConfig { segment_bytes: one * 3, ..LogConfig::default() };
     let log = dir.create("sized", Uuid::nil(), 0, sized).unwrap();

@@ -181,6 +181,7 @@ fn what_unfinished_operations_left_is_removed() {
     std::fs::create_dir(&deleted).unwrap();
     let dir = open(temp.path(), &tiny());
     assert_eq!(values(&only_log(&dir)).len(), 20);
+    dir.purge(NOW); // directories of deleted partitions may be many: no start waits for them
     assert!(leftovers.iter().chain([&orphan, &deleted]).all(|path| !path.exists()));
 }
 

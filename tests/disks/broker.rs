@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use jackdaw_test_support::batch::Batch;
 use jackdaw_test_support::volume::{FileSystem, Volume};
-use jackdaw_test_support::{Ledger, Options, requests};
+use jackdaw_test_support::{Client, Ledger, Options, requests};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
@@ -83,4 +83,64 @@ fn a_disk_that_turns_read_only_refuses_producers_and_serves_readers() {
     let found = requests::read_all(&mut broker.client(), TOPIC, 0);
     assert_eq!(found.iter().map(|record| record.text().to_owned()).collect::<Vec<_>>(), ["before"]);
     broker.kill();
+}
+
+/// Fills the disk by producing, makes room, and goes on: with no operator, and nothing acknowledged lost.
+fn a_full_disk_refuses_producers_until_there_is_room(kind: FileSystem, mib: u64) {
+    let volume = Volume::new(kind, mib);
+    let ballast = volume.path().join("ballast");
+    std::fs::write(&ballast, vec![7; 24 << 20]).unwrap();
+    let mut broker = Options::new().data_dir(&volume.path().join("data")).start();
+    let mut client = broker.client();
+    requests::create_topic_with(&mut client, TOPIC, 1, &[("segment.bytes", "8388608")]);
+    let value = |number: usize| format!("{number} {}", "x".repeat(100_000));
+    let mut acknowledged = Vec::new();
+    let mut number = 0;
+    // Another number each time: a refused record must not be there later.
+    let mut produce = |client: &mut Client, acknowledged: &mut Vec<usize>| {
+        let batch = Batch::of([value(number)]);
+        let answer = requests::produce_bytes(client, TOPIC, 0, batch.bytes());
+        if answer.error_code == 0 {
+            acknowledged.push(number);
+        }
+        number += 1;
+        answer.error_code
+    };
+    let found = |client: &mut Client| -> Vec<usize> {
+        let records = requests::read_all(client, TOPIC, 0);
+        records.iter().map(|record| record.text().split(' ').next().unwrap().parse().unwrap()).collect()
+    };
+    while produce(&mut client, &mut acknowledged) == 0 {
+        assert!(acknowledged.len() < 10_000, "the disk is never full");
+    }
+    for _ in 0..5 {
+        assert_eq!(produce(&mut client, &mut acknowledged), 56);
+    }
+    assert!(broker.is_running());
+    assert_eq!(found(&mut client), acknowledged, "what was acknowledged is served from a full disk, and nothing else");
+    std::fs::remove_file(&ballast).unwrap();
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while produce(&mut client, &mut acknowledged) != 0 {
+        assert!(Instant::now() < deadline, "room was made, and nobody noticed:\n{}", broker.said());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    for _ in 0..20 {
+        assert_eq!(produce(&mut client, &mut acknowledged), 0);
+    }
+    assert_eq!(found(&mut client), acknowledged);
+    drop(client);
+    broker.kill();
+    broker.start_again();
+    assert_eq!(found(&mut broker.client()), acknowledged, "after a kill");
+    assert!(broker.stop().success());
+}
+
+#[test]
+fn a_full_ext4_refuses_producers_until_there_is_room() {
+    a_full_disk_refuses_producers_until_there_is_room(FileSystem::Ext4, 128);
+}
+
+#[test]
+fn a_full_xfs_refuses_producers_until_there_is_room() {
+    a_full_disk_refuses_producers_until_there_is_room(FileSystem::Xfs, 320);
 }

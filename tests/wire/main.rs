@@ -3,6 +3,7 @@
 #![allow(clippy::disallowed_methods, reason = "a test measures how long things take and looks at the files")]
 
 mod api_versions;
+mod compression;
 mod connection;
 mod every_version;
 mod fetch;

@@ -33,6 +33,7 @@ fn producers(topic: &str, index: i32, ctx: &Context<'_>) -> Result<Vec<ProducerS
     let partition = ctx.broker.topics.find(topic, index).map_err(|error| Failure {
         error: errors::find(error),
         message: (error == FindError::UnknownTopic).then(|| "This server does not host this topic-partition.".into()),
+        records: Vec::new(),
     })?;
     let describe = |state: jackdaw_storage::ProducerState| {
         ProducerState::default()

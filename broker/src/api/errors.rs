@@ -8,6 +8,7 @@ use jackdaw_storage::{AppendError, DeleteRecordsError, ReadError, StorageError};
 
 use crate::group::GroupError;
 use crate::partition::NotDurable;
+use crate::partition::intake::IntakeError;
 use crate::topics::catalog::{AddPartitionsError, CreateTopicError};
 use crate::topics::{DeleteTopicError, FindError};
 
@@ -18,18 +19,20 @@ pub struct Failure {
     pub error: ResponseError,
     /// Cause, value and fix.
     pub message: Option<Cow<'static, str>>,
+    /// Records of a batch that are to blame, by their place in it.
+    pub records: Vec<(i32, String)>,
 }
 
 impl Failure {
     /// An error with an explanation.
     pub fn with(error: ResponseError, message: impl Into<Cow<'static, str>>) -> Failure {
-        Failure { error, message: Some(message.into()) }
+        Failure { error, message: Some(message.into()), records: Vec::new() }
     }
 }
 
 impl From<ResponseError> for Failure {
     fn from(error: ResponseError) -> Failure {
-        Failure { error, message: None }
+        Failure { error, message: None, records: Vec::new() }
     }
 }
 
@@ -44,6 +47,22 @@ pub fn batch(error: &BatchError) -> Failure {
         BatchError::UnknownCodec(_) => ResponseError::UnknownServerError,
     };
     Failure::with(code, error.to_string())
+}
+
+/// Why the records of a batch are not taken.
+pub fn intake(error: &IntakeError) -> Failure {
+    let code = match error {
+        IntakeError::Malformed(_) => ResponseError::InvalidRecord,
+        IntakeError::Unpacked { .. } | IntakeError::Repacked { .. } => ResponseError::MessageTooLarge,
+        IntakeError::Codec(_) => ResponseError::UnknownServerError,
+        IntakeError::Records { timestamps: true, .. } => ResponseError::InvalidTimestamp,
+        IntakeError::Records { timestamps: false, .. } => ResponseError::InvalidRecord,
+    };
+    let mut failure = Failure::with(code, error.to_string());
+    if let IntakeError::Records { faults, .. } = error {
+        failure.records = faults.iter().map(|fault| (fault.index as i32, fault.reason.clone())).collect();
+    }
+    failure
 }
 
 /// Why a batch was not appended.

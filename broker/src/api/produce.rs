@@ -6,7 +6,7 @@
 //!
 //! Requests that one connection sent together are one [`ProduceRun`]: each partition is appended to once per run, with
 //! one write, however many requests there are. Batches stay as received; nothing is decoded but their header, unless
-//! the topic is compacted and keys must be looked at.
+//! the topic's settings ask for more: see [`intake`].
 
 use std::sync::Arc;
 
@@ -15,15 +15,16 @@ use jackdaw_protocol::messages::{
     HeaderVersion, Message, ProduceRequest, ProduceResponse, Request as _, ResponseError, StrBytes, VersionRange,
 };
 use jackdaw_protocol::produce::{Data, Outcome, Request, Topic, write_answer};
-use jackdaw_protocol::records::{self, Batch, Codec};
+use jackdaw_protocol::records::{Batch, Codec};
 use jackdaw_storage::{AppendError, Appended, Origin};
 
 use super::errors::{self, Failure};
 use super::{Context, decode as decode_request};
 use crate::broker::Broker;
+use crate::config::TopicConfig;
 use crate::limits;
 use crate::net::{Answers, Outgoing};
-use crate::partition::Partition;
+use crate::partition::{Partition, intake};
 
 /// API key.
 pub const KEY: i16 = ProduceRequest::KEY;
@@ -34,8 +35,6 @@ pub const ADVERTISED_MIN: i16 = 0;
 
 const ZSTD_SINCE: i16 = 7;
 const TOPIC_ID_SINCE: i16 = 13;
-/// A compacted topic's batch may unpack to at most so many times `max.message.bytes` before its keys are looked at.
-const UNPACKED_FACTOR: usize = 16;
 /// An idle connection keeps lists for about so many partitions' records.
 const KEPT_OUTCOMES: usize = 32;
 /// Clients with this id may write internal topics, as in Kafka.
@@ -116,6 +115,7 @@ impl ProduceRun {
                     log_append_time_ms: -1,
                     log_start_offset: -1,
                     error_message: None,
+                    record_errors: Vec::new(),
                 };
                 let admitted = match &refused {
                     Some(failure) => Err(failure.clone()),
@@ -276,6 +276,10 @@ fn admit(ctx: &Context<'_>, partition: &Partition, records: Option<Bytes>) -> Re
     if header.is_control() {
         return Err(invalid("clients may not write control records"));
     }
+    if header.is_log_append_time() {
+        let reason = "the batch claims LogAppendTime, which only the broker may set";
+        return Err(Failure::with(ResponseError::InvalidTimestamp, reason));
+    }
     if header.is_transactional() {
         return Err(Failure::with(ResponseError::InvalidTxnState, "transactions are not served yet"));
     }
@@ -289,33 +293,31 @@ fn admit(ctx: &Context<'_>, partition: &Partition, records: Option<Bytes>) -> Re
                 format!("the batch has {size} bytes, max.message.bytes is {}", config.max_message_bytes),
             ));
         }
-        if config.compact { require_keys(&batch, config.max_message_bytes) } else { Ok(()) }
+        Ok(())
     })?;
-    Ok(batch)
+    if partition.with_config(|config| !intake::needs_look(&batch, config)) {
+        return Ok(batch);
+    }
+    take_in(ctx, batch, &partition.topic_config())
 }
 
 fn is_internal(topic: &str) -> bool {
     matches!(topic, "__consumer_offsets" | "__transaction_state" | "__cluster_metadata")
 }
 
-/// A compacted topic keeps the last record of each key, so each record needs one.
-fn require_keys(batch: &Batch, max_message_bytes: usize) -> Result<(), Failure> {
-    let decoded = records::records(batch, max_message_bytes.saturating_mul(UNPACKED_FACTOR))
-        .map_err(|error| Failure::with(ResponseError::CorruptMessage, error.to_string()))?;
-    for record in decoded.iter() {
-        let record = record.map_err(|error| Failure::with(ResponseError::InvalidRecord, error.to_string()))?;
-        if record.key.is_none() {
-            return Err(Failure::with(
-                ResponseError::InvalidRecord,
-                "a compacted topic cannot accept a record without a key",
-            ));
-        }
-    }
-    Ok(())
+/// Looks into the batch where the topic asks for it, and packs it as the topic does.
+fn take_in(ctx: &Context<'_>, batch: Batch, config: &TopicConfig) -> Result<Batch, Failure> {
+    let now_ms = ctx.broker.clock.now_ms();
+    let size = batch.size_in_bytes();
+    let work = move || intake::take_in(batch, config, now_ms);
+    let taken = if size >= limits::HEAVY_BATCH_BYTES { ctx.broker.blocking(work) } else { work() };
+    taken.map_err(|error| errors::intake(&error))
 }
 
 fn fail(outcome: &mut Outcome, failure: Failure) {
     outcome.error_code = failure.error.code();
+    let faults = failure.records.into_iter();
+    outcome.record_errors = faults.map(|(index, reason)| (index, StrBytes::from_string(reason))).collect();
     outcome.error_message = failure.message.map(|message| StrBytes::from_string(message.into_owned()));
 }
 

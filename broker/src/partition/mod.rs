@@ -4,6 +4,7 @@
 //! [`Flusher`], which syncs every log that was asked for since its last sync, so that all appends of a cycle share one.
 
 mod flusher;
+pub mod intake;
 mod waiters;
 
 use std::sync::Arc;

@@ -10,6 +10,7 @@ mod control;
 mod decode;
 mod record;
 mod remains;
+mod repack;
 mod spans;
 mod varint;
 
@@ -23,6 +24,7 @@ pub use control::{ControlError, ControlRecord, ControlType, EndTransactionMarker
 pub use decode::{DecodeError, Decoded, DecodedIter, records};
 pub use record::{Record, RecordError, RecordHeader, RecordHeaders, RecordIter};
 pub use remains::{Remains, filler};
+pub use repack::repack;
 pub use spans::{RecordSpan, RecordSpans, write_with_timestamp};
 
 #[cfg(test)]

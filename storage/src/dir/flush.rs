@@ -21,16 +21,26 @@ pub(super) fn flush_many(disk: &Arc<Disk>, logs: &[Arc<Log>]) -> Vec<(usize, Res
         match log.try_flush_job() {
             None => busy.push(i),
             Some(Err(error)) => results.push((i, Err(error))),
-            Some(Ok(job)) => match job.write_files() {
+            Some(Ok(job)) => match job.stage() {
                 Ok(epochs) => jobs.push((i, job, epochs)),
                 Err(error) => results.push((i, Err(job.give_back(error)))),
             },
         }
     }
-    match disk.sync_file_system() {
+    match sync_jobs(disk, &jobs) {
         Ok(()) => results.extend(jobs.into_iter().map(|(i, job, epochs)| (i, Ok(job.finish(epochs))))),
         Err(error) => results.extend(jobs.into_iter().map(|(i, job, _)| (i, Err(job.give_back(error.clone()))))),
     }
     results.extend(one_by_one(busy));
     results
+}
+
+fn sync_jobs(disk: &Disk, jobs: &[(usize, FlushJob<'_>, EpochFile)]) -> Result<(), StorageError> {
+    disk.sync_file_system()?;
+    // The bytes of the epoch files are on the disk: now they may take their names.
+    let mut renamed = false;
+    for (_, job, epochs) in jobs {
+        renamed |= job.commit_epochs(*epochs)?;
+    }
+    if renamed { disk.sync_file_system() } else { Ok(()) }
 }

@@ -1,6 +1,7 @@
 //! A log directory: the logs on one disk, loaded together, flushed together, closed together.
 
 mod cleaned;
+mod closed;
 mod flush;
 mod foreign;
 mod shared;
@@ -14,12 +15,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use parking_lot::Mutex;
 use uuid::Uuid;
 
-use crate::checkpoint::{CLEAN_SHUTDOWN, Meta, Offsets};
+use crate::checkpoint::{CLEAN_SHUTDOWN, Meta};
 use crate::config::{LogConfig, LogDirOptions};
 use crate::disk::{DirLock, Disk, unless_full};
 use crate::error::{OpenError, StorageError};
 use crate::log::Log;
 
+use closed::{take_closed_index, write_closed_index};
 use flush::{SYNC_TOGETHER_MIN, flush_many};
 pub use foreign::UNFINISHED_IMPORT;
 pub(crate) use shared::Shared;
@@ -32,6 +34,7 @@ use start::{load_all, read_meta};
 pub struct LogDir {
     shared: Arc<Shared>,
     meta: Meta,
+    threads: usize,
     closed: AtomicBool,
     _lock: DirLock,
 }
@@ -51,6 +54,7 @@ impl LogDir {
         let meta = read_meta(&disk, &options)?;
         let clean_marker = path.join(CLEAN_SHUTDOWN);
         let clean = disk.exists(&clean_marker);
+        let closed = take_closed_index(&disk, clean)?;
         if clean {
             // Before anything is loaded: a crash from here on must not look like a clean stop (KAFKA-10471).
             disk.remove_file(&clean_marker)?;
@@ -59,19 +63,20 @@ impl LogDir {
         let shared = Arc::new(Shared {
             disk: Arc::new(disk),
             logs: Mutex::new(BTreeMap::new()),
-            checkpointed: Mutex::new(Offsets::new()),
+            checkpointing: Mutex::default(),
             unsketched: Mutex::default(),
             cleaned: Default::default(),
         });
-        let checked = load_all(&shared, &options, clean, config_for, progress)?;
+        let checked = load_all(&shared, &options, clean, closed, config_for, progress)?;
         if checked && !clean {
             shared.disk.sync_file_system()?;
             shared.logs.lock().values().for_each(|log| log.mark_recovered());
         }
         shared.read_cleaned()?;
         // A start on a full disk serves what is there; the checkpoints of before are as right as they were.
-        unless_full(shared.checkpoint())?;
-        Ok(LogDir { shared, meta, closed: AtomicBool::new(false), _lock: lock })
+        unless_full(shared.checkpoint_if_due())?;
+        let threads = options.recovery_threads;
+        Ok(LogDir { shared, meta, threads, closed: AtomicBool::new(false), _lock: lock })
     }
 
     /// All logs, by topic and partition.
@@ -86,9 +91,9 @@ impl LogDir {
         topic: &str,
         topic_id: Uuid,
         partition: i32,
-        config: LogConfig,
+        config: impl Into<Arc<LogConfig>>,
     ) -> Result<Arc<Log>, StorageError> {
-        self.shared.create(topic, topic_id, partition, config)
+        self.shared.create(topic, topic_id, partition, config.into())
     }
 
     /// Deletes a log. Its directory is renamed, so that the name is free at once, and goes with [`LogDir::purge`].
@@ -140,7 +145,7 @@ impl LogDir {
             self.flush_many(&dirty);
             self.shared.disk.files.shrink();
         }
-        self.shared.checkpoint()
+        self.shared.checkpoint_if_due()
     }
 
     /// Flushes everything, leaves what makes the next start quick, and then the mark of a clean shutdown. From its
@@ -163,21 +168,24 @@ impl LogDir {
                 Err(error) => return Err(error),
             }
         }
-        let dirty: Vec<_> = logs.into_iter().filter(|log| log.needs_flush()).collect();
+        let dirty: Vec<_> = logs.iter().filter(|log| log.needs_flush()).cloned().collect();
         for (_, result) in self.flush_many(&dirty) {
             result?;
         }
-        if unsynced.len() > SYNC_TOGETHER_MIN {
+        if dirty.len() > SYNC_TOGETHER_MIN {
+            // The file system was synced, and these with it.
+        } else if unsynced.len() > SYNC_TOGETHER_MIN {
             self.shared.disk.sync_file_system()?;
         } else {
             unsynced.iter().try_for_each(|path| self.shared.disk.sync_path(path))?;
         }
-        self.shared.checkpoint()?;
+        self.shared.checkpoint_if_due()?;
         if let Some(error) = no_space {
             return Err(error);
         }
         let root = self.shared.disk.root();
         self.shared.disk.replace_file(&root.join(CLEAN_SHUTDOWN), b"{\"version\":0,\"brokerEpoch\":-1}")?;
+        write_closed_index(&self.shared, &logs, self.threads)?;
         self.shared.disk.sync_dir(root)
     }
 

@@ -1,15 +1,16 @@
 //! What the logs of a directory share: its disk, the map of them all, and the checkpoint files.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use parking_lot::Mutex;
 use uuid::Uuid;
 
 use super::cleaned::Cleaned;
 use crate::checkpoint::{
-    HIGH_WATERMARK, LOG_START, Offsets, PARTITION_METADATA, RECOVERY_POINT, encode_offsets, encode_partition_metadata,
+    HIGH_WATERMARK, LOG_START, OffsetLines, PARTITION_METADATA, RECOVERY_POINT, encode_partition_metadata,
 };
 use crate::config::LogConfig;
 use crate::disk::Disk;
@@ -29,8 +30,8 @@ pub(super) type Logs = BTreeMap<(Arc<str>, i32), Arc<Log>>;
 pub(crate) struct Shared {
     pub(super) disk: Arc<Disk>,
     pub(super) logs: Mutex<Logs>,
-    /// Recovery points as the file on the disk has them.
-    pub(super) checkpointed: Mutex<Offsets>,
+    /// Held while the checkpoint files are written. Names that they mention and that no log bears any more.
+    pub(super) checkpointing: Mutex<HashSet<(Arc<str>, i32)>>,
     /// Logs with sealed segments that may lack the sketch of their keys.
     pub(super) unsketched: Mutex<BTreeSet<(Arc<str>, i32)>>,
     pub(super) cleaned: Cleaned,
@@ -46,7 +47,7 @@ impl Shared {
         topic: &str,
         topic_id: Uuid,
         partition: i32,
-        config: LogConfig,
+        config: Arc<LogConfig>,
     ) -> Result<Arc<Log>, StorageError> {
         let name = format!("{topic}-{partition}");
         let is_plain = topic.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'));
@@ -57,13 +58,13 @@ impl Shared {
         let path: Arc<Path> = Arc::from(self.disk.root().join(&name));
         self.disk.check_open()?;
         self.disk.check_space()?;
+        if self.checkpointing.lock().contains(&key) {
+            // The recovery point of a deleted log of that name would make the new one look damaged.
+            self.checkpoint()?;
+        }
         let mut logs = self.logs.lock();
         if logs.contains_key(&key) || self.disk.exists(&path) {
             return Err(StorageError::Exists { path });
-        }
-        if self.checkpointed.lock().contains_key(&(topic.to_owned(), partition)) {
-            // The recovery point of a deleted log of that name would make the new one look damaged.
-            self.write_checkpoints(&logs)?;
         }
         self.disk.create_dir(&path)?;
         let created = self.create_files(&path, topic_id, config.segment_bytes).inspect_err(|_| {
@@ -105,6 +106,7 @@ impl Shared {
         deleted.iter().for_each(|log| log.stop_cleaning());
         let mut renamed = false;
         {
+            let mut checkpointing = self.checkpointing.lock();
             let mut logs = self.logs.lock();
             for log in deleted {
                 log.mark_deleted();
@@ -115,6 +117,7 @@ impl Shared {
                 let path = self.disk.root().join(set_aside_name(log.topic(), log.partition(), "delete"));
                 self.disk.rename(log.path(), &path)?;
                 logs.remove(&key);
+                forget(&mut checkpointing, log);
                 self.disk.trash.add(What::Directory(path), log.config().file_delete_delay_ms);
                 renamed = true;
             }
@@ -128,11 +131,13 @@ impl Shared {
     pub(super) fn set_aside(&self, log: &Arc<Log>) -> Result<PathBuf, StorageError> {
         log.stop_cleaning();
         log.mark_deleted();
+        let mut checkpointing = self.checkpointing.lock();
         let mut logs = self.logs.lock();
         let aside = self.disk.root().join(set_aside_name(log.topic(), log.partition(), "stray"));
         self.disk.rename(log.path(), &aside)?;
         logs.retain(|_, present| !Arc::ptr_eq(present, log));
-        drop(logs);
+        forget(&mut checkpointing, log);
+        drop((logs, checkpointing));
         self.disk.sync_dir(self.disk.root())?;
         self.forget_cleaned(std::slice::from_ref(log))?;
         Ok(aside)
@@ -140,30 +145,53 @@ impl Shared {
 
     /// Makes sure that the recovery point of `log` on the disk is not above `offset`, nor its start if that moved back.
     pub(crate) fn lower_checkpoint(&self, log: &Log, offset: i64, start_moved: bool) -> Result<(), StorageError> {
-        let key = (log.topic().to_owned(), log.partition());
-        let is_above = self.checkpointed.lock().get(&key).is_some_and(|&on_disk| on_disk > offset);
+        let checkpointing = self.checkpointing.lock(); // what is being written now counts when it is on the disk
+        let is_above = log.checkpointed.load(Ordering::Acquire) > offset;
+        drop(checkpointing);
         if is_above || start_moved { self.checkpoint() } else { Ok(()) }
     }
 
-    pub(super) fn checkpoint(&self) -> Result<(), StorageError> {
-        let logs = self.logs.lock().clone();
-        self.write_checkpoints(&logs)
+    /// Writes the checkpoint files if they would say something new.
+    pub(super) fn checkpoint_if_due(&self) -> Result<(), StorageError> {
+        if self.disk.checkpoint_due.load(Ordering::SeqCst) { self.checkpoint() } else { Ok(()) }
     }
 
-    fn write_checkpoints(&self, logs: &Logs) -> Result<(), StorageError> {
-        let mut checkpointed = self.checkpointed.lock();
+    pub(super) fn checkpoint(&self) -> Result<(), StorageError> {
+        let mut gone = self.checkpointing.lock();
+        self.disk.checkpoint_due.swap(false, Ordering::SeqCst);
+        self.write_checkpoints().inspect_err(|_| self.disk.checkpoint_due.store(true, Ordering::SeqCst))?;
+        gone.clear();
+        Ok(())
+    }
+
+    fn write_checkpoints(&self) -> Result<(), StorageError> {
+        let (mut recovery_points, mut high_watermarks, mut starts) =
+            <(OffsetLines, OffsetLines, OffsetLines)>::default();
+        for ((topic, partition), log) in self.logs.lock().iter() {
+            let flushed = log.flushed_offset();
+            recovery_points.push(topic, *partition, flushed);
+            log.checkpointed.fetch_max(flushed, Ordering::AcqRel);
+            high_watermarks.push(topic, *partition, log.high_watermark());
+            let start = log.log_start_offset();
+            if start > 0 {
+                starts.push(topic, *partition, start);
+            }
+        }
         let root = self.disk.root();
-        let write = |name: &str, offset_of: &dyn Fn(&Log) -> Option<i64>| -> Result<Offsets, StorageError> {
-            let offsets: Vec<_> =
-                logs.iter().filter_map(|((topic, p), log)| Some((&**topic, *p, offset_of(log)?))).collect();
-            self.disk.replace_file(&root.join(name), &encode_offsets(offsets.iter().copied()))?;
-            Ok(offsets.into_iter().map(|(topic, p, offset)| ((topic.to_owned(), p), offset)).collect())
-        };
-        *checkpointed = write(RECOVERY_POINT, &|log| Some(log.flushed_offset()))?;
-        write(HIGH_WATERMARK, &|log| Some(log.high_watermark()))?;
-        write(LOG_START, &|log| Some(log.log_start_offset()).filter(|&start| start > 0))?;
+        for (name, lines) in [(RECOVERY_POINT, recovery_points), (HIGH_WATERMARK, high_watermarks), (LOG_START, starts)]
+        {
+            self.disk.replace_file(&root.join(name), &lines.finish())?;
+        }
         self.disk.sync_dir(root)
     }
+}
+
+/// Notes that the checkpoint files may speak of a log that is gone.
+fn forget(checkpointing: &mut HashSet<(Arc<str>, i32)>, log: &Log) {
+    if log.checkpointed.load(Ordering::Acquire) >= 0 {
+        checkpointing.insert((Arc::clone(log.topic_arc()), log.partition()));
+    }
+    log.checkpoint_is_due();
 }
 
 /// A directory name that is no partition's, made from one that is.

@@ -1,5 +1,7 @@
 //! What a start reads and decides: whose directory it is, which logs are in it, and the loading of them all.
 
+use std::collections::HashMap;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -8,14 +10,17 @@ use parking_lot::Mutex;
 use uuid::Uuid;
 
 use super::Shared;
+use super::closed::load_closed;
 use crate::checkpoint::{
     HIGH_WATERMARK, LOG_START, META_PROPERTIES, Meta, Offsets, RECOVERY_POINT, decode_meta, decode_offsets,
     encode_meta, encode_uuid,
 };
+use crate::closed::Stamp;
 use crate::config::{LogConfig, LogDirOptions};
 use crate::disk::Disk;
 use crate::error::OpenError;
 use crate::recovery::{LoadRequest, load};
+use crate::trash::What;
 
 /// Told after each partition that was loaded.
 #[derive(Debug, Clone)]
@@ -74,14 +79,69 @@ fn read_offsets(disk: &Disk, name: &str) -> Result<Offsets, OpenError> {
 /// Topic and partition of every log in the directory; what was being deleted when the broker stopped goes now.
 fn stored_logs(disk: &Disk) -> Result<Vec<(String, i32)>, OpenError> {
     let mut found = Vec::new();
-    for entry in disk.list(disk.root())?.into_iter().filter(|entry| entry.is_dir) {
-        if entry.name.ends_with("-delete") {
-            disk.remove_dir_all(&disk.root().join(&entry.name))?;
-        } else if let Some((topic, partition)) = partition_of(&entry.name) {
+    for name in disk.directories()? {
+        if name.ends_with("-delete") {
+            // At the first purge, so that the start does not wait for it.
+            disk.trash.add(What::Directory(disk.root().join(&name)), 0);
+        } else if let Some((topic, partition)) = partition_of(&name) {
             found.push((topic.to_owned(), partition));
         }
     }
     Ok(found)
+}
+
+/// Runs `work` on pieces of `0..count`, on several threads; what it gives comes in the order of the pieces.
+pub(super) fn in_parallel<T: Send>(
+    threads: usize,
+    count: usize,
+    piece: usize,
+    work: impl Fn(Range<usize>) -> T + Sync,
+) -> Vec<T> {
+    let pieces = count.div_ceil(piece);
+    let (next, done) = (AtomicUsize::new(0), Mutex::new(Vec::with_capacity(pieces)));
+    let run = || {
+        loop {
+            let at = next.fetch_add(1, Ordering::Relaxed);
+            if at >= pieces {
+                return;
+            }
+            let result = work(at * piece..count.min((at + 1) * piece));
+            done.lock().push((at, result));
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 1..threads.min(pieces) {
+            scope.spawn(run);
+        }
+        run();
+    });
+    let mut done = done.into_inner();
+    done.sort_unstable_by_key(|(at, _)| *at);
+    done.into_iter().map(|(_, result)| result).collect()
+}
+
+/// What the checkpoint files say of every log.
+struct Checkpoints {
+    has_recovery_points: bool,
+    recovery_points: Offsets,
+    high_watermarks: Offsets,
+    log_starts: Offsets,
+}
+
+impl Checkpoints {
+    fn read(disk: &Disk) -> Result<Checkpoints, OpenError> {
+        Ok(Checkpoints {
+            has_recovery_points: disk.exists(&disk.root().join(RECOVERY_POINT)),
+            recovery_points: read_offsets(disk, RECOVERY_POINT)?,
+            high_watermarks: read_offsets(disk, HIGH_WATERMARK)?,
+            log_starts: read_offsets(disk, LOG_START)?,
+        })
+    }
+
+    /// `None` if the file is lost; a log that it lacks has never been synced.
+    fn recovery_point(&self, key: &(String, i32)) -> Option<i64> {
+        self.recovery_points.get(key).copied().or(self.has_recovery_points.then_some(0))
+    }
 }
 
 /// Loads every partition directory; whether there were any.
@@ -89,64 +149,66 @@ pub(super) fn load_all(
     shared: &Arc<Shared>,
     options: &LogDirOptions,
     clean: bool,
+    closed: Option<(Stamp, Vec<u8>)>,
     config_for: &(dyn Fn(&str) -> LogConfig + Sync),
     progress: &(dyn Fn(RecoveryProgress) + Sync),
 ) -> Result<bool, OpenError> {
     let disk = &shared.disk;
-    let recovery_points = read_offsets(disk, RECOVERY_POINT)?;
-    let has_recovery_points = disk.exists(&disk.root().join(RECOVERY_POINT));
-    let high_watermarks = read_offsets(disk, HIGH_WATERMARK)?;
-    let log_starts = read_offsets(disk, LOG_START)?;
-    let found = stored_logs(disk)?;
+    let mut found = stored_logs(disk)?;
+    let total = found.len();
+    let known = load_closed(shared, closed, options.recovery_threads, config_for);
+    found.retain(|(topic, partition)| !known.contains(topic, *partition));
+    let loaded = AtomicUsize::new(total - found.len());
+    if found.is_empty() && known.is_complete() {
+        // What the last stop left is what the checkpoint files say.
+        shared.logs.lock().values().for_each(|log| log.checkpointed.store(log.flushed_offset(), Ordering::Release));
+        disk.checkpoint_due.store(false, Ordering::SeqCst);
+        return Ok(total > 0);
+    }
+    let checkpoints = Checkpoints::read(disk)?;
+    let topics: Mutex<HashMap<String, (Arc<str>, Arc<LogConfig>)>> = Mutex::default();
     let load_one = |key: &(String, i32)| {
+        let share = || (Arc::from(key.0.as_str()), Arc::new(config_for(&key.0)));
+        let (topic, config) = topics.lock().entry(key.0.clone()).or_insert_with(share).clone();
         load(LoadRequest {
             disk,
             shared: Arc::downgrade(shared),
             path: Arc::from(disk.root().join(format!("{}-{}", key.0, key.1))),
-            topic: Arc::from(key.0.as_str()),
+            topic,
             partition: key.1,
-            config: config_for(&key.0),
-            recovery_point: recovery_points.get(key).copied().or(has_recovery_points.then_some(0)),
-            log_start: log_starts.get(key).copied(),
-            high_watermark: high_watermarks.get(key).copied().unwrap_or(0),
+            config,
+            recovery_point: checkpoints.recovery_point(key),
+            log_start: checkpoints.log_starts.get(key).copied(),
+            high_watermark: checkpoints.high_watermarks.get(key).copied().unwrap_or(0),
             clean,
         })
     };
-    let (next, loaded) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let failure = Mutex::new(None);
-    let work = || {
-        while let Some(key) = found.get(next.fetch_add(1, Ordering::Relaxed)) {
-            if failure.lock().is_some() {
-                return;
+    in_parallel(options.recovery_threads, found.len(), 1, |range| {
+        let key = &found[range.start];
+        if failure.lock().is_some() {
+            return;
+        }
+        match load_one(key) {
+            Ok(one) => {
+                let topic = Arc::clone(one.log.topic_arc());
+                shared.logs.lock().insert((Arc::clone(&topic), key.1), Arc::new(one.log));
+                progress(RecoveryProgress {
+                    topic,
+                    partition: key.1,
+                    loaded: loaded.fetch_add(1, Ordering::Relaxed) + 1,
+                    total,
+                    checked_bytes: one.checked_bytes,
+                    cut_bytes: one.cut_bytes,
+                });
             }
-            match load_one(key) {
-                Ok(one) => {
-                    let topic = Arc::clone(one.log.topic_arc());
-                    shared.logs.lock().insert((Arc::clone(&topic), key.1), Arc::new(one.log));
-                    progress(RecoveryProgress {
-                        topic,
-                        partition: key.1,
-                        loaded: loaded.fetch_add(1, Ordering::Relaxed) + 1,
-                        total: found.len(),
-                        checked_bytes: one.checked_bytes,
-                        cut_bytes: one.cut_bytes,
-                    });
-                }
-                Err(error) => {
-                    failure.lock().get_or_insert(error);
-                }
+            Err(error) => {
+                failure.lock().get_or_insert(error);
             }
         }
-    };
-    let threads = options.recovery_threads.clamp(1, found.len().max(1));
-    std::thread::scope(|scope| {
-        for _ in 1..threads {
-            scope.spawn(work);
-        }
-        work();
     });
     match failure.into_inner() {
         Some(error) => Err(error),
-        None => Ok(!found.is_empty()),
+        None => Ok(total > 0),
     }
 }

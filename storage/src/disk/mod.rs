@@ -12,6 +12,7 @@ mod file_system;
 mod lock;
 mod map;
 mod space;
+mod stamp;
 
 use std::fs;
 use std::io::{self, IoSlice};
@@ -108,6 +109,8 @@ pub(crate) struct Disk {
     pub(crate) maps: Budget<crate::segment::Mapped>,
     pub(crate) resident: Resident,
     pub(crate) files: Budget<DataFile>,
+    /// Some log has another recovery point, high watermark or start than the checkpoint files say.
+    pub(crate) checkpoint_due: AtomicBool,
     /// What was deleted and waits for its time.
     pub(crate) trash: Trash,
 }
@@ -133,6 +136,7 @@ impl Disk {
             maps: Budget::new(map_budget),
             resident: Resident::new(RESIDENT_MAX),
             files: Budget::new(descriptor_budget),
+            checkpoint_due: AtomicBool::new(true),
             trash: Trash::default(),
         })
     }

@@ -4,6 +4,6 @@ mod offset;
 mod time;
 mod txn;
 
-pub(crate) use offset::{OffsetIndex, Place, floor_by_offset_in, floor_by_position_in, is_plausible_offset_index};
-pub(crate) use time::TimeIndex;
+pub(crate) use offset::{OffsetIndex, Place, entries_of, floor_by_offset_in, floor_by_position_in};
+pub(crate) use time::{TimeEntry, TimeIndex};
 pub(crate) use txn::{decode_txns, encode_txns};

@@ -126,6 +126,12 @@ fn entry_in(bytes: &[u8], i: usize) -> Place {
     Place { relative_offset: (raw >> 32) as u32, position: raw as u32 }
 }
 
+/// The entries of a file; `None` where it is not of whole ones.
+pub(crate) fn entries_of(bytes: &[u8]) -> Option<impl Iterator<Item = Place>> {
+    let is_whole = bytes.len().is_multiple_of(ENTRY_LEN);
+    is_whole.then(|| (0..bytes.len() / ENTRY_LEN).map(|i| entry_in(bytes, i)))
+}
+
 /// [`OffsetIndex::floor_by_offset`] in the bytes of a file.
 pub(crate) fn floor_by_offset_in(bytes: &[u8], relative_offset: u32) -> Place {
     floor(bytes.len() / ENTRY_LEN, |i| entry_in(bytes, i), |p| p.relative_offset <= relative_offset)
@@ -134,11 +140,6 @@ pub(crate) fn floor_by_offset_in(bytes: &[u8], relative_offset: u32) -> Place {
 /// [`OffsetIndex::floor_by_position`] in the bytes of a file.
 pub(crate) fn floor_by_position_in(bytes: &[u8], position: u32) -> Place {
     floor(bytes.len() / ENTRY_LEN, |i| entry_in(bytes, i), |p| p.position <= position)
-}
-
-/// Whether a file of this length can be a whole index: of whole entries. What it says is checked where it is used.
-pub(crate) fn is_plausible_offset_index(len: u64) -> bool {
-    len.is_multiple_of(ENTRY_LEN as u64)
 }
 
 #[cfg(test)]

@@ -27,6 +27,11 @@ impl TimeIndex {
         self.largest
     }
 
+    /// How many entries there are.
+    pub(crate) fn entries(&self) -> usize {
+        self.entries.len()
+    }
+
     /// Takes in a batch.
     pub(crate) fn observe(&mut self, max_timestamp: i64, last_relative_offset: u32) {
         if max_timestamp > self.largest.map_or(-1, |l| l.timestamp) {
@@ -43,10 +48,10 @@ impl TimeIndex {
         }
     }
 
-    /// The last entry whose timestamp lies below `timestamp`: no record before it is as young. 0 if there is none.
-    pub(crate) fn floor(&self, timestamp: i64) -> u32 {
+    /// The last entry whose timestamp lies below `timestamp`: no record before its offset is as young.
+    pub(crate) fn floor_entry(&self, timestamp: i64) -> Option<TimeEntry> {
         let after = self.entries.partition_point(|e| e.timestamp < timestamp);
-        after.checked_sub(1).map_or(0, |i| self.entries[i].relative_offset)
+        Some(self.entries[after.checked_sub(1)?])
     }
 
     /// The file's bytes.
@@ -110,7 +115,8 @@ mod tests {
         let bytes = index.encode();
         assert_eq!(bytes, [0, 0, 0, 0, 0, 0, 0, 50, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 60, 0, 0, 0, 3]);
         let back = TimeIndex::decode(&bytes).unwrap();
-        assert_eq!((back.floor(50), back.floor(51), back.floor(61)), (0, 1, 3));
+        let floor = |timestamp| back.floor_entry(timestamp).map(|entry| entry.relative_offset);
+        assert_eq!((floor(50), floor(51), floor(61)), (None, Some(1), Some(3)));
         assert!(TimeIndex::decode(&bytes[..23]).is_none());
         assert!(TimeIndex::decode(&[bytes.clone(), bytes].concat()).is_none());
     }

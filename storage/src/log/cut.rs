@@ -41,7 +41,8 @@ impl Log {
         if wanted <= self.log_start_offset() {
             return Ok(self.log_start_offset());
         }
-        self.start.store(wanted, Ordering::Release);
+        self.start.store(wanted, Ordering::SeqCst);
+        self.checkpoint_is_due();
         if writer.epochs.truncate_start(wanted) {
             writer.epochs_dirty = true;
         }
@@ -67,7 +68,8 @@ impl Log {
         let start_over = offset <= self.log_start_offset();
         let prefix = if start_over { None } else { Some(self.prepare_prefix(offset)?) };
         self.lower_checkpoints(offset, start_over)?;
-        self.high_watermark.fetch_min(offset, Ordering::AcqRel);
+        self.high_watermark.fetch_min(offset, Ordering::SeqCst);
+        self.checkpoint_is_due();
         self.end.store(offset, Ordering::Release);
         let cut = match prefix {
             None => self.start_over(offset),
@@ -92,6 +94,7 @@ impl Log {
         writer.first_append_ms = None;
         writer.names_dirty = true;
         writer.active = active;
+        writer.closed_at = None;
         Ok(())
     }
 

@@ -13,8 +13,7 @@ use super::{Log, SealedFiles, Writer};
 use crate::checkpoint::{LEADER_EPOCHS, PARTITION_METADATA, encode_epochs};
 use crate::disk::{DataFile, unless_full};
 use crate::error::StorageError;
-use crate::producers::encode_snapshot;
-use crate::segment::{Segment, file_name};
+use crate::segment::Segment;
 
 /// From so many sealed segments on, each of four or five files, syncing the file system is cheaper.
 const SYNC_TOGETHER_MIN: usize = 4;
@@ -85,31 +84,11 @@ impl Log {
         })
     }
 
-    /// Writes what a clean start wants to find: indexes of the active segment and the producers. Returns the names of
-    /// the files that a flush does not sync; none if the log has not changed since it was opened.
-    pub(crate) fn write_for_close(&self) -> Result<Vec<PathBuf>, StorageError> {
-        if self.is_deleted() || self.damage.is_some() {
-            return Ok(Vec::new());
-        }
-        let mut writer = self.writer.lock();
-        self.forget_next(&mut writer)?;
-        let end = writer.end.offset;
-        if writer.closed_at == Some(end) {
-            return Ok(Vec::new());
-        }
-        writer.active.write_indexes()?;
-        let snapshot = self.path.join(file_name(end, "snapshot"));
-        self.disk.write_file(&snapshot, &encode_snapshot(&writer.producers))?;
-        writer.epochs_dirty = true;
-        writer.names_dirty = true;
-        writer.closed_at = Some(end);
-        Ok(vec![writer.active.path("index"), writer.active.path("timeindex"), writer.active.path("txnindex"), snapshot])
-    }
-
     /// After recovery, once the whole file system was synced.
     pub(crate) fn mark_recovered(&self) {
         if self.damage.is_none() {
-            self.flushed.fetch_max(self.log_end_offset(), Ordering::AcqRel);
+            self.flushed.fetch_max(self.log_end_offset(), Ordering::SeqCst);
+            self.checkpoint_is_due();
         }
     }
 }
@@ -125,7 +104,7 @@ impl FlushJob<'_> {
 
     fn sync_files(&self) -> Result<EpochFile, StorageError> {
         let disk = &self.log.disk;
-        let epochs = self.write_files()?;
+        self.write_sealed()?;
         if self.sealed.len() > SYNC_TOGETHER_MIN {
             disk.sync_file_system()?;
         } else {
@@ -138,6 +117,7 @@ impl FlushJob<'_> {
         if let Some(file) = &self.file {
             file.sync(disk)?;
         }
+        let epochs = self.write_epochs()?;
         if self.fresh {
             disk.sync_path(&self.log.path.join(PARTITION_METADATA))?;
             disk.sync_dir(disk.root())?;
@@ -148,12 +128,34 @@ impl FlushJob<'_> {
         Ok(epochs)
     }
 
-    /// What has to be written before it is synced: the indexes of segments that ended, and the epochs.
-    pub(crate) fn write_files(&self) -> Result<EpochFile, StorageError> {
+    /// What has to be written before it is synced: indexes and snapshots of segments that ended.
+    fn write_sealed(&self) -> Result<(), StorageError> {
         for sealed in &self.sealed {
             // For want of space they are written later: without them, a start reads the segment.
             unless_full(sealed.seal(&self.log.disk))?;
         }
+        Ok(())
+    }
+
+    /// For many logs at once: writes what the sync of the file system, which replaces all other syncs, is to find; the
+    /// epochs aside, for [`FlushJob::commit_epochs`] afterwards.
+    pub(crate) fn stage(&self) -> Result<EpochFile, StorageError> {
+        self.write_sealed()?;
+        let Some(bytes) = &self.epochs else { return Ok(EpochFile::Current) };
+        let written = unless_full(self.log.disk.write_file(&aside(&self.log.path), bytes))?;
+        Ok(if written { EpochFile::Current } else { EpochFile::Behind })
+    }
+
+    /// Puts what was written aside in its place; durable after the next sync of the file system. Whether there was any.
+    pub(crate) fn commit_epochs(&self, staged: EpochFile) -> Result<bool, StorageError> {
+        if self.epochs.is_none() || staged == EpochFile::Behind {
+            return Ok(false);
+        }
+        self.log.disk.rename(&aside(&self.log.path), &epochs_path(&self.log.path))?;
+        Ok(true)
+    }
+
+    fn write_epochs(&self) -> Result<EpochFile, StorageError> {
         let Some(bytes) = &self.epochs else { return Ok(EpochFile::Current) };
         let written = unless_full(self.log.disk.replace_file(&epochs_path(&self.log.path), bytes))?;
         Ok(if written { EpochFile::Current } else { EpochFile::Behind })
@@ -165,7 +167,9 @@ impl FlushJob<'_> {
     pub(crate) fn finish(self, epochs: EpochFile) -> i64 {
         let log = self.log;
         if epochs == EpochFile::Current {
-            log.flushed.store(self.end, Ordering::Release);
+            if log.flushed.swap(self.end, Ordering::SeqCst) != self.end {
+                log.checkpoint_is_due();
+            }
         }
         let mut writer = log.writer.lock();
         let unwritten = self.sealed.iter().filter(|s| !s.segment.is_sealed() && !s.segment.is_gone());
@@ -202,4 +206,8 @@ pub(crate) enum EpochFile {
 
 fn epochs_path(dir: &Path) -> PathBuf {
     dir.join(LEADER_EPOCHS)
+}
+
+fn aside(dir: &Path) -> PathBuf {
+    dir.join(format!("{LEADER_EPOCHS}.tmp"))
 }

@@ -19,11 +19,7 @@ impl Log {
             if segment.end().offset <= log_start {
                 continue;
             }
-            let hint = segment.with_times(|times| {
-                let is_candidate = times.largest().is_some_and(|largest| largest.timestamp >= timestamp);
-                is_candidate.then(|| times.floor(timestamp))
-            })?;
-            let Some(floor) = hint else { continue };
+            let Some(floor) = segment.time_floor(timestamp)? else { continue };
             let from = (segment.base() + i64::from(floor)).max(log_start);
             let found = search(
                 segment,
@@ -62,7 +58,7 @@ impl Log {
         let Some((timestamp, base)) = best else { return Ok(None) };
         let Some(segment) = segments.iter().find(|s| s.base() == base) else { return Ok(None) };
         let from = segment.base().max(log_start);
-        let floor = segment.with_times(|times| times.floor(timestamp))?;
+        let floor = segment.time_floor(timestamp)?.unwrap_or(0);
         let from = from.max(segment.base() + i64::from(floor));
         search(
             segment,

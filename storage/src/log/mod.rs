@@ -5,6 +5,7 @@
 //! index entries, the segment's end, the log end offset.
 
 mod append;
+mod close;
 mod compact;
 mod cut;
 mod flush;
@@ -65,6 +66,8 @@ pub struct Log {
     flush_lock: Mutex<()>,
     /// [`Log::tend`] has something to do.
     untended: AtomicBool,
+    /// Not below what the file of recovery points says of this log; -1 if it says nothing.
+    pub(crate) checkpointed: AtomicI64,
     deleted: AtomicBool,
     /// Held by a compaction from its beginning to its end, and by whoever must not meet one.
     cleaning: Mutex<()>,
@@ -143,7 +146,7 @@ pub(crate) struct LogParts {
     pub(crate) path: Arc<Path>,
     pub(crate) disk: Arc<Disk>,
     pub(crate) shared: Weak<Shared>,
-    pub(crate) config: LogConfig,
+    pub(crate) config: Arc<LogConfig>,
     pub(crate) segments: Vec<Arc<Segment>>,
     pub(crate) start: i64,
     pub(crate) high_watermark: i64,
@@ -166,7 +169,7 @@ impl Log {
             path: parts.path,
             disk: parts.disk,
             shared: parts.shared,
-            config: ArcSwap::from_pointee(parts.config),
+            config: ArcSwap::new(parts.config),
             segments: ArcSwap::from_pointee(parts.segments),
             start: AtomicI64::new(start),
             end: AtomicI64::new(end),
@@ -176,6 +179,7 @@ impl Log {
             flushed: AtomicI64::new(parts.flushed),
             writer: Mutex::new(writer),
             flush_lock: Mutex::new(()),
+            checkpointed: AtomicI64::new(-1),
             deleted: AtomicBool::new(false),
             untended: AtomicBool::new(false),
             cleaning: Mutex::new(()),
@@ -226,7 +230,10 @@ impl Log {
     /// Raises the high watermark, never beyond the log end, never down; returns the value now in force.
     pub fn set_high_watermark(&self, offset: i64) -> i64 {
         let wanted = offset.min(self.log_end_offset());
-        let before = self.high_watermark.fetch_max(wanted, Ordering::AcqRel);
+        let before = self.high_watermark.fetch_max(wanted, Ordering::SeqCst);
+        if wanted > before {
+            self.checkpoint_is_due();
+        }
         if wanted > before && self.has_unreplicated.load(Ordering::Acquire) {
             let mut writer = self.writer.lock();
             writer.producers.on_high_watermark(self.high_watermark());
@@ -274,9 +281,9 @@ impl Log {
         self.config.load_full()
     }
 
-    /// Changes the policy; it holds from the next append on.
-    pub fn update_config(&self, config: LogConfig) {
-        self.config.store(Arc::new(config));
+    /// Changes the policy; it holds from the next append on. Logs of one topic may share one.
+    pub fn update_config(&self, config: impl Into<Arc<LogConfig>>) {
+        self.config.store(config.into());
     }
 
     /// Notes that a leader epoch begins at the log end offset, though nothing may ever be appended in it (KIP-101).
@@ -309,6 +316,15 @@ impl Log {
     /// Why the log takes no appends and cannot be read to its end, if it is so: damage below its recovery point.
     pub fn quarantine(&self) -> Option<&StorageError> {
         self.damage.as_ref().map(|d| &d.error)
+    }
+
+    /// To be called after the recovery point, the high watermark or the start changed: the next checkpoint writes them.
+    pub(crate) fn checkpoint_is_due(&self) {
+        // SeqCst pairs with the swap in `Shared::checkpoint`: either that sees the value that changed, or this load
+        // sees its swap.
+        if !self.disk.checkpoint_due.load(Ordering::SeqCst) {
+            self.disk.checkpoint_due.store(true, Ordering::SeqCst);
+        }
     }
 
     /// `Err` when nothing may be changed any more.

@@ -142,7 +142,8 @@ impl Log {
             return Vec::new();
         }
         // Before the segments go: a reader of what they held must find itself out of range, not further on.
-        self.start.fetch_max(kept[0].base(), Ordering::AcqRel);
+        self.start.fetch_max(kept[0].base(), Ordering::SeqCst);
+        self.checkpoint_is_due();
         if writer.epochs.truncate_start(self.log_start_offset()) {
             writer.epochs_dirty = true;
         }

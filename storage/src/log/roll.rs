@@ -192,8 +192,7 @@ impl Log {
         if u64::from(size) + header.size_in_bytes() as u64 > u64::from(limit) || last_relative > i64::from(i32::MAX) {
             return Ok(true);
         }
-        // Time entries are 12 bytes, offset entries 8, and there are never more of the former.
-        if (writer.active.index_bytes() / 8 + 1) * 12 > config.segment_index_bytes as usize {
+        if index_is_full(&writer.active, config.segment_index_bytes as usize)? {
             return Ok(true);
         }
         let timestamp = match config.timestamp_type {
@@ -210,9 +209,7 @@ impl Log {
         };
         let first_append = *writer.first_append_ms.get_or_insert(now_ms);
         let age = if first >= 0 { timestamp.saturating_sub(first) } else { now_ms.saturating_sub(first_append) };
-        // What waits for compaction must be sealed by the time it has to be compacted.
-        let segment_ms =
-            if config.compact { config.segment_ms.min(config.max_compaction_lag_ms) } else { config.segment_ms };
+        let segment_ms = config.max_segment_ms();
         Ok(age > segment_ms.saturating_sub(self.jitter(config, segment_ms, writer.active.base())))
     }
 
@@ -228,6 +225,14 @@ impl Log {
         hash.update(&base.to_be_bytes());
         i64::from(hash.finalize()) % most
     }
+}
+
+/// Whether an index has no room for another entry. The last one of the time index is for the segment's end, as in Kafka.
+fn index_is_full(active: &Segment, limit: usize) -> Result<bool, StorageError> {
+    let entries = active.index_bytes() / 8;
+    // There are never more entries of times than of offsets: only a full house is counted.
+    Ok(entries >= limit / 8
+        || (entries + 1 >= limit / 12 && active.with_times(|times| times.entries() + 1 >= limit / 12)?))
 }
 
 /// Max timestamp of the first batch of a segment that was there when the log was opened.

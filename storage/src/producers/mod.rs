@@ -257,6 +257,10 @@ impl Producers {
         ongoing.into_iter().chain(unreplicated).min()
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.by_id.is_empty()
+    }
+
     pub(crate) fn has_unreplicated(&self) -> bool {
         !self.unreplicated.is_empty()
     }

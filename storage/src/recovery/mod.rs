@@ -6,6 +6,8 @@
 //! tail but damage: nothing is cut, and the log is quarantined. Indexes, snapshots and epochs are rebuilt where they
 //! are missing, short or doubtful.
 
+mod closed;
+mod indexes;
 mod listing;
 mod scan;
 mod segments;
@@ -27,6 +29,8 @@ use crate::log::{Damage, Log, LogParts, Writer};
 use crate::producers::Producers;
 use crate::segment::{End, Segment};
 
+pub(crate) use closed::{Shares, from_closed};
+pub(crate) use indexes::{check_indexes, fits, leads_to_batch, rebuild_indexes};
 use listing::{Listing, list, read_epochs, read_topic_id};
 use scan::Replay;
 pub(crate) use scan::scan_headers;
@@ -40,7 +44,7 @@ pub(crate) struct LoadRequest<'a> {
     pub(crate) path: Arc<Path>,
     pub(crate) topic: Arc<str>,
     pub(crate) partition: i32,
-    pub(crate) config: LogConfig,
+    pub(crate) config: Arc<LogConfig>,
     /// `None` if the file that should tell is lost; a log that it lacks has never been synced.
     pub(crate) recovery_point: Option<i64>,
     pub(crate) log_start: Option<i64>,

@@ -2,42 +2,34 @@
 
 use std::sync::Arc;
 
+use super::Loader;
 use super::listing::{Kind, Listing, file_size};
-use super::scan::{Scan, scan};
+use super::scan::scan;
 use super::snapshots::load_producers;
-use super::{LoadRequest, Loader};
 use crate::disk::unless_full;
 use crate::error::OpenError;
-use crate::index::{OffsetIndex, TimeIndex, is_plausible_offset_index};
+use crate::index::{OffsetIndex, TimeIndex};
 use crate::segment::{End, Segment};
 use crate::walk::{WalkError, Walker, Want};
 
 impl Loader<'_> {
-    /// A sealed segment below the recovery point.
+    /// A sealed segment below the recovery point. Its index files are looked at when somebody needs them.
     pub(super) fn trust(&mut self, base: i64, next_base: i64, listing: &Listing) -> Result<(), OpenError> {
         let size = file_size(&self.request, base, listing.logs[&base])?;
         let end = End { offset: next_base, size };
-        let len = |kind| listing.indexes.get(&(base, kind)).copied();
-        let has_indexes = size == 0
-            || (len(Kind::Offset).is_some_and(is_plausible_offset_index)
-                && len(Kind::Time).is_some_and(|len| len > 0 && len % 12 == 0));
-        let has_txns = len(Kind::Txn).is_some();
+        let has_txns = listing.indexes.contains_key(&(base, Kind::Txn));
         let (disk, path) = (Arc::clone(self.request.disk), Arc::clone(&self.request.path));
-        let mut segment = Segment::sealed(disk, Arc::clone(&path), base, end, has_txns);
-        if !has_indexes || !self.epochs_known {
+        let segment = Segment::sealed(disk, Arc::clone(&path), base, end, has_txns);
+        if !self.epochs_known {
             let file = segment.open_read()?;
-            let interval = u64::from(self.request.config.index_interval_bytes);
             let mut epochs = std::mem::take(&mut self.replay.epochs);
+            let interval = u64::from(self.request.config.index_interval_bytes);
             let scan = scan(&file, base, size, i64::MAX, interval, |step| {
                 epochs.assign(step.header.leader_epoch(), step.header.base_offset());
             })?;
             self.replay.epochs = epochs;
             if let Some((position, reason)) = &scan.bad {
                 tracing::error!(path = %segment.path("log").display(), position, reason, "damaged segment");
-            }
-            if !has_indexes {
-                tracing::info!(path = %segment.path("index").display(), "index rebuilt");
-                segment = rebuilt(&self.request, segment, scan)?;
             }
         }
         self.segments.push(Arc::new(segment));
@@ -153,22 +145,4 @@ impl Loader<'_> {
         self.segments.push(Arc::new(segment));
         Ok(goes_on)
     }
-}
-
-/// A sealed segment with new index files; on a full disk, one that keeps its indexes in memory.
-fn rebuilt(request: &LoadRequest<'_>, sealed: Segment, scan: Scan) -> Result<Segment, OpenError> {
-    let Scan { index, mut times, end, .. } = scan;
-    times.mark();
-    let written = request
-        .disk
-        .write_file(&sealed.path("index"), &index.encode())
-        .and_then(|()| request.disk.write_file(&sealed.path("timeindex"), &times.encode()));
-    if unless_full(written)? {
-        sealed.sync_indexes()?;
-        return Ok(sealed);
-    }
-    let end = End { size: end.size, ..sealed.end() };
-    let txns = sealed.with_txns(|txns| txns.clone())?;
-    let (disk, path) = (Arc::clone(request.disk), Arc::clone(&request.path));
-    Ok(Segment::active(disk, path, sealed.base(), end.size, end, (index, times, txns)))
 }

@@ -1,5 +1,7 @@
 //! Record batches made and read byte by byte, so that the codec under test has an independent referee.
-//! Uncompressed batches of magic 2 only.
+//! Batches of magic 2 only, made uncompressed and read in any codec.
+
+use std::io::Read;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
@@ -117,7 +119,7 @@ impl Record {
     }
 }
 
-/// All records of consecutive batches, each of which must be whole, right and uncompressed.
+/// All records of consecutive batches, each of which must be whole and right.
 pub fn read(mut batches: Bytes) -> Vec<Record> {
     let mut records = Vec::new();
     while !batches.is_empty() {
@@ -129,11 +131,10 @@ pub fn read(mut batches: Bytes) -> Vec<Record> {
             crc32c(&batch[at::ATTRIBUTES..]),
             "the checksum of a batch that came back"
         );
-        assert_eq!((&batch[at::ATTRIBUTES..]).get_i16() & 7, 0, "an uncompressed batch");
         let base_offset = (&batch[at::BASE_OFFSET..]).get_i64();
         let base_timestamp = (&batch[at::BASE_TIMESTAMP..]).get_i64();
         let count = (&batch[at::COUNT..]).get_i32();
-        let mut rest = batch.slice(at::RECORDS..);
+        let mut rest = unpack(codec(&batch), &batch[at::RECORDS..]);
         for _ in 0..count {
             let length = usize::try_from(varint(&mut rest)).unwrap();
             let mut record = rest.split_to(length);
@@ -146,6 +147,36 @@ pub fn read(mut batches: Bytes) -> Vec<Record> {
         assert!(rest.is_empty(), "bytes behind the last record of a batch");
     }
     records
+}
+
+/// The number of a batch's codec.
+pub fn codec(batch: &[u8]) -> i16 {
+    (&batch[at::ATTRIBUTES..]).get_i16() & 7
+}
+
+fn unpack(codec: i16, packed: &[u8]) -> Bytes {
+    let mut out = Vec::new();
+    match codec {
+        0 => out.extend_from_slice(packed),
+        1 => {
+            flate2::read::MultiGzDecoder::new(packed).read_to_end(&mut out).unwrap();
+        }
+        2 => {
+            let mut rest =
+                packed.strip_prefix(b"\x82SNAPPY\0\0\0\0\x01\0\0\0\x01").expect("the head of xerial's framing");
+            while !rest.is_empty() {
+                let (block, after) = rest[4..].split_at(rest.get_u32() as usize);
+                out.extend(snap::raw::Decoder::new().decompress_vec(block).unwrap());
+                rest = after;
+            }
+        }
+        3 => {
+            lz4_flex::frame::FrameDecoder::new(packed).read_to_end(&mut out).unwrap();
+        }
+        4 => out = zstd::decode_all(packed).unwrap(),
+        other => panic!("codec {other}"),
+    }
+    out.into()
 }
 
 /// The values of all records as text.

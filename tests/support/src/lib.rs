@@ -3,6 +3,7 @@
 //! - [`broker`]: the built `jackdaw` binary on a free port, with a data directory of its own, to be stopped, killed and started again.
 //! - [`wire`]: a blocking client that sends and receives frames, valid or not.
 //! - [`batch`]: record batches made and read byte by byte, independently of the codec under test.
+//! - [`kafka`]: a real Apache Kafka, to compare with.
 //! - [`Ledger`]: a producer that remembers what was acknowledged, and compares it with what is there later.
 //! - [`volume`]: a file system of a test's own, which can lose its power.
 //! - [`requests`]: the few requests that nearly every test begins with.
@@ -13,6 +14,7 @@
 
 pub mod batch;
 pub mod broker;
+pub mod kafka;
 mod ledger;
 pub mod requests;
 pub mod volume;

@@ -4,13 +4,15 @@ use bytes::Bytes;
 use kafka_protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
 use kafka_protocol::messages::delete_topics_request::DeleteTopicState;
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
+use kafka_protocol::messages::incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig};
 use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use kafka_protocol::messages::produce_response::PartitionProduceResponse;
 use kafka_protocol::messages::{
     BrokerId, CreateTopicsRequest, DeleteTopicsRequest, FetchRequest, FetchResponse, FindCoordinatorRequest, GroupId,
-    InitProducerIdRequest, ListOffsetsRequest, MetadataRequest, OffsetFetchRequest, ProduceRequest, TopicName,
+    IncrementalAlterConfigsRequest, InitProducerIdRequest, ListOffsetsRequest, MetadataRequest, OffsetFetchRequest,
+    ProduceRequest, TopicName,
 };
 use kafka_protocol::protocol::StrBytes;
 
@@ -54,6 +56,20 @@ pub fn create_topic_with(client: &mut Client, name: &str, partitions: i32, confi
         // Apache Kafka, with which these tests are compared, answers before it leads the new partitions.
         while matches!(list_offset_answer(client, name, partition, -1).0, 3 | 6) {}
     }
+}
+
+/// Sets configs of a topic.
+pub fn alter_topic(client: &mut Client, name: &str, configs: &[(&str, &str)]) {
+    let set = |(key, value): &(&str, &str)| {
+        AlterableConfig::default().with_name(text(key)).with_config_operation(0).with_value(Some(text(value)))
+    };
+    let resource = AlterConfigsResource::default()
+        .with_resource_type(2)
+        .with_resource_name(text(name))
+        .with_configs(configs.iter().map(set).collect());
+    let request = IncrementalAlterConfigsRequest::default().with_resources(vec![resource]);
+    let answer = client.call(1, &request).responses.remove(0);
+    assert_eq!(answer.error_code, 0, "cannot alter {name}: {:?}", answer.error_message);
 }
 
 pub fn delete_topic(client: &mut Client, name: &str) {
@@ -162,7 +178,11 @@ fn list_offset_answer(client: &mut Client, name: &str, partition: i32, time: i64
 /// The id and epoch of a new idempotent producer.
 pub fn producer_id(client: &mut Client) -> (i64, i16) {
     let request = InitProducerIdRequest::default().with_transactional_id(None).with_transaction_timeout_ms(60_000);
-    let response = client.call(4, &request);
+    let mut response = client.call(4, &request);
+    while response.error_code == 14 {
+        // Apache Kafka fetches its first block of ids after it was asked.
+        response = client.call(4, &request);
+    }
     assert_eq!(response.error_code, 0);
     (response.producer_id.0, response.producer_epoch)
 }

@@ -26,6 +26,9 @@ pub(super) struct Target {
     /// Leave the topic in place afterwards.
     #[arg(long)]
     pub(super) keep: bool,
+    /// The topic named by --topic is there already, with --partitions; it is neither made, nor filled, nor deleted.
+    #[arg(long, requires = "topic")]
+    pub(super) existing: bool,
     /// The server is one of `bench limit`: no topic is made and nothing is asked beforehand.
     #[arg(long, hide = true)]
     pub(super) bare: bool,
@@ -35,6 +38,11 @@ impl Target {
     /// The first address that the name stands for.
     pub(super) fn address(&self) -> Result<SocketAddr, BenchError> {
         resolve(&self.bootstrap_server)
+    }
+
+    /// Whether the topic stays when the run is over.
+    pub(super) fn keeps(&self) -> bool {
+        self.keep || self.existing
     }
 
     /// The topic's name: the one given, or one that no earlier run used.

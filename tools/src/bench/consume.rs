@@ -66,14 +66,16 @@ pub(super) fn run(args: &ConsumeArgs) -> Result<(), BenchError> {
         let client = control.insert(Client::connect(address)?);
         let version = client.api_versions()?.choose::<FetchRequest>(args.fetch_version)?;
         let topic = Topic::create(client, &args.target, "consume")?;
-        fill(client, args, &topic)?;
+        if !args.target.existing {
+            fill(client, args, &topic)?;
+        }
         (topic, version)
     };
     let reading = Reading { topic: &topic, max_bytes, version, verify, bare: args.target.bare };
     let outcome = load::run(address, &args.drive, requests, args.observe.broker_pid, |thread, connections| {
         FetchTraffic::new(&reading, thread, connections, args.drive.depth)
     });
-    if let Some(client) = control.as_mut().filter(|_| !args.target.keep) {
+    if let Some(client) = control.as_mut().filter(|_| !args.target.keeps()) {
         topic.remove(client)?;
     }
     let settings = json!({

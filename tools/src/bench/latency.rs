@@ -148,7 +148,7 @@ pub(super) fn run(args: &LatencyArgs) -> Result<(), BenchError> {
         Topic::create(control.insert(Client::connect(address)?), &args.target, "latency")?
     };
     let report = measure(args, address, control.as_mut(), &topic);
-    if let Some(client) = control.as_mut().filter(|_| !args.target.keep) {
+    if let Some(client) = control.as_mut().filter(|_| !args.target.keeps()) {
         topic.remove(client)?;
     }
     report::finish(&report?, args.observe.json.as_deref())

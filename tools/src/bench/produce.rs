@@ -90,7 +90,7 @@ pub(super) fn run(args: &ProduceArgs) -> Result<(), BenchError> {
     let outcome = load::run(address, &args.drive, requests, args.observe.broker_pid, |thread, connections| {
         ProduceTraffic::new(&load, thread, connections)
     });
-    if let Some(client) = control.as_mut().filter(|_| !args.target.keep) {
+    if let Some(client) = control.as_mut().filter(|_| !args.target.keeps()) {
         topic.remove(client)?;
     }
     let settings = json!({

@@ -145,9 +145,12 @@ impl Topic {
         Self { name: target.topic_name("bare"), id: Uuid::nil(), partitions: target.partitions }
     }
 
-    /// Creates the topic and waits until each of its partitions has a leader.
+    /// Creates the topic, unless it is there already, and waits until each of its partitions has a leader.
     pub(super) fn create(client: &mut Client, target: &Target, kind: &str) -> Result<Self, BenchError> {
         let name = target.topic_name(kind);
+        if target.existing {
+            return Self::wait_for_leaders(client, name, target.partitions);
+        }
         let mut configs = target.configs.clone();
         let refused = target.write_caching && {
             configs.push(("write.caching".to_owned(), "true".to_owned()));
