@@ -7,6 +7,7 @@ use arc_swap::{ArcSwap, Guard};
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
+use crate::cleaner::{self, Cleaner};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::config::table::METRICS_LISTENER;
@@ -47,6 +48,8 @@ pub struct Broker {
     pub connections: Registry,
     /// What is counted for `metrics.listener`.
     pub metrics: Metrics,
+    /// Compaction.
+    pub cleaner: Cleaner,
     /// Incremental fetch sessions.
     pub fetch_sessions: Sessions,
     /// What requests larger than a read buffer may hold together, in KiB.
@@ -89,6 +92,7 @@ impl Broker {
         let groups = broker.groups.clone();
         tasks.push(tokio::task::spawn_blocking(move || groups.load()));
         tasks.push(tokio::spawn(retention::run(broker.clone())));
+        tasks.push(tokio::spawn(cleaner::run(broker.clone())));
         if let Some(bound) = metrics {
             tracing::info!(address = %bound.address, "metrics are served at /metrics");
             tasks.push(tokio::spawn(net::serve_metrics(bound, broker.clone())));
@@ -125,6 +129,7 @@ impl Broker {
             cold_reads: Semaphore::new(limits::COLD_READERS),
             connections: Registry::default(),
             metrics: Metrics::default(),
+            cleaner: Cleaner::default(),
             cluster_id: cluster_id.unwrap_or_default(),
             ports: ArcSwap::default(),
             clock,
@@ -208,6 +213,7 @@ impl Running {
         let broker = self.broker;
         broker.connections.emptied(limits::STOP_DEADLINE).await;
         tokio::task::block_in_place(|| {
+            broker.cleaner.stop();
             for flusher in broker.flushers() {
                 flusher.stop();
                 if let Err(error) = flusher.dir().close() {

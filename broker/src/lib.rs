@@ -10,6 +10,7 @@
 
 pub mod api;
 pub mod broker;
+pub mod cleaner;
 pub mod clock;
 pub mod config;
 pub mod coordinator;

@@ -56,6 +56,9 @@ pub const COLD_READERS: usize = 8;
 /// Budget for requests larger than a read buffer, over all connections, where `queued.max.request.bytes` is not set.
 pub const REQUEST_BUDGET_BYTES: usize = 512 * 1024 * 1024;
 
+/// The cleaner rests at least so long when there was nothing to compact, whatever `log.cleaner.backoff.ms` says.
+pub const CLEANER_REST_MIN: Duration = Duration::from_millis(10);
+
 /// How long a stopping broker waits for its connections to end.
 pub const STOP_DEADLINE: Duration = Duration::from_secs(5);
 

@@ -161,12 +161,6 @@ pub enum OpenError {
         /// What is wrong with it.
         reason: String,
     },
-    /// Apache Kafka's compaction was interrupted between its renames.
-    #[error("{} was left by an interrupted compaction; start the broker that wrote it once, so that it completes it", path.display())]
-    UnfinishedSwap {
-        /// The file found.
-        path: PathBuf,
-    },
     /// The disk refused.
     #[error("{_0}{remedy}", remedy = _0.remedy())]
     Storage(#[from] StorageError),

@@ -51,10 +51,11 @@ mod recovery;
 mod retention;
 mod segment;
 mod sketch;
+mod swap;
 mod trash;
 mod walk;
 
-pub use compaction::{CompactError, Compacted, CompactionHooks, Dirty, Pace};
+pub use compaction::{CleanerMemory, CompactError, Compacted, CompactionHooks, Dirty, Pace};
 pub use config::{LogConfig, LogDirOptions, TimestampType};
 pub use dir::{LogDir, RecoveryProgress, UNFINISHED_IMPORT};
 pub use disk::{FileSystem, OpenMode, Operation};

@@ -393,6 +393,9 @@ impl Segment {
         let mut txns = self.txns.lock();
         if txns.is_none() {
             let bytes = self.disk.read_file(&self.path("txnindex"))?.unwrap_or_default();
+            if self.is_gone() {
+                return Err(self.gone_error()); // not to be taken for one without aborted transactions
+            }
             *txns = Some(decode_txns(&bytes).unwrap_or_default());
         }
         Ok(f(txns.get_or_insert_default()))
@@ -469,6 +472,26 @@ impl Segment {
         self.disk.sync_path(&self.path("index"))?;
         self.disk.sync_path(&self.path("timeindex"))?;
         self.disk.sync_path(&self.path("txnindex"))
+    }
+
+    /// Removes its files because another segment takes their place: the data first, without which a start does not look
+    /// at the others. They wait as those of [`Segment::remove`].
+    pub(crate) fn remove_replaced(&self, keep_snapshot: bool, delay_ms: i64) -> Result<(), StorageError> {
+        self.retire();
+        for suffix in SEGMENT_FILES.into_iter().filter(|suffix| *suffix != "snapshot" || !keep_snapshot) {
+            let path = self.path(suffix);
+            let waiting = self.disk.set_deleted(&path, &deleted_path(&self.dir, self.base, suffix));
+            // A full disk may have no room for another name. It has to go in any case.
+            waiting.or_else(|_| self.disk.remove_file(&path))?;
+        }
+        self.disk.remove_file(&self.path("keys"))?;
+        self.disk.trash.add(What::Segment { dir: Arc::clone(&self.dir), base: self.base }, delay_ms);
+        Ok(())
+    }
+
+    /// Bytes of one of its files; 0 if it is not there.
+    pub(crate) fn file_len(&self, suffix: &str) -> u64 {
+        self.disk.open_read(&self.path(suffix)).and_then(|file| file.len()).unwrap_or(0)
     }
 
     /// Removes all its files: they get names that no start reads, and go after `delay_ms` with [`crate::LogDir::purge`].

@@ -53,12 +53,33 @@ pub(crate) struct Walker<'a> {
     buffer: Vec<u8>,
     buffer_at: u64,
     last_size: usize,
+    /// Read at once, where every batch is wanted whole; 0 where some may be skipped.
+    dense_chunk: usize,
 }
 
 impl<'a> Walker<'a> {
     /// Starts at `position`, where a batch of an offset not below `next_offset` is expected.
     pub(crate) fn new(file: &'a DataFile, position: u64, end: u64, next_offset: i64) -> Walker<'a> {
-        Walker { file, end, position, next_offset, buffer: Vec::new(), buffer_at: 0, last_size: 0 }
+        Walker { file, end, position, next_offset, buffer: Vec::new(), buffer_at: 0, last_size: 0, dense_chunk: 0 }
+    }
+
+    /// As [`Walker::new`] for a walk that wants every batch whole: reads `chunk` bytes at once, into a buffer that comes
+    /// from the walk before, and goes to the next ([`Walker::into_buffer`]).
+    pub(crate) fn dense(
+        file: &'a DataFile,
+        position: u64,
+        end: u64,
+        next_offset: i64,
+        chunk: usize,
+        mut buffer: Vec<u8>,
+    ) -> Walker<'a> {
+        buffer.clear();
+        Walker { buffer, dense_chunk: chunk.max(HEADER_LEN), ..Walker::new(file, position, end, next_offset) }
+    }
+
+    /// The buffer, for the next walk.
+    pub(crate) fn into_buffer(self) -> Vec<u8> {
+        self.buffer
     }
 
     /// Offset after the last batch.
@@ -112,7 +133,11 @@ impl<'a> Walker<'a> {
         if have.contains(&self.position) && self.position + len as u64 <= have.end {
             return Ok(());
         }
-        let chunk = if sparse || self.last_size > CHUNK / 4 { SPARSE_CHUNK } else { CHUNK };
+        let chunk = match self.dense_chunk {
+            0 if sparse || self.last_size > CHUNK / 4 => SPARSE_CHUNK,
+            0 => CHUNK,
+            dense => dense,
+        };
         let wanted = len.max(chunk).min((self.end - self.position) as usize);
         self.buffer.resize(wanted, 0);
         self.buffer_at = self.position;

@@ -78,6 +78,7 @@ pub struct Config {
     pub log_cleaner_dedupe_buffer_size: usize,
     pub log_cleaner_io_buffer_size: usize,
     pub log_cleaner_io_max_bytes_per_second: f64,
+    pub log_cleaner_io_buffer_load_factor: f64,
 
     // replication
     /// None: automatic, see [`super::size_rule`].
@@ -206,6 +207,7 @@ impl Config {
             log_cleaner_backoff_ms: ms("log.cleaner.backoff.ms"),
             log_cleaner_dedupe_buffer_size: v.size("log.cleaner.dedupe.buffer.size"),
             log_cleaner_io_buffer_size: v.size("log.cleaner.io.buffer.size"),
+            log_cleaner_io_buffer_load_factor: v.fraction("log.cleaner.io.buffer.load.factor"),
             log_cleaner_io_max_bytes_per_second: v.fraction("log.cleaner.io.max.bytes.per.second"),
             replica_fetch_max_bytes: v.given("replica.fetch.max.bytes").map(|_| v.size("replica.fetch.max.bytes")),
             replica_fetch_response_max_bytes: v.size("replica.fetch.response.max.bytes"),

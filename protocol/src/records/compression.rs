@@ -99,54 +99,79 @@ impl Codec {
 
     /// Compresses `data`; `level` only matters to gzip (1-9) and zstd, and is brought into their range.
     pub fn compress(self, data: &[u8], level: Option<i32>) -> Result<Vec<u8>, CompressionError> {
+        let mut out = Vec::new();
+        self.compress_into(data, level, &mut out)?;
+        Ok(out)
+    }
+
+    /// As [`Codec::compress`], appended to `out`.
+    pub fn compress_into(self, data: &[u8], level: Option<i32>, out: &mut Vec<u8>) -> Result<(), CompressionError> {
         let failed =
             |error: &dyn std::fmt::Display| CompressionError::Failed { codec: self, reason: error.to_string() };
         match self {
-            Codec::None => Ok(data.to_vec()),
+            Codec::None => out.extend_from_slice(data),
             Codec::Gzip => {
                 let level = level.map_or(GZIP_LEVEL, |level| level.clamp(1, 9) as u32);
-                let mut encoder = GzEncoder::new(Vec::new(), flate2::Compression::new(level));
+                let mut encoder = GzEncoder::new(out, flate2::Compression::new(level));
                 encoder.write_all(data).map_err(|e| failed(&e))?;
-                encoder.finish().map_err(|e| failed(&e))
+                encoder.finish().map_err(|e| failed(&e))?;
             }
-            Codec::Snappy => snappy_compress(data).map_err(|e| failed(&e)),
+            Codec::Snappy => snappy_compress(data, out).map_err(|e| failed(&e))?,
             Codec::Lz4 => {
                 // Kafka's reader accepts independent blocks only.
                 let frame = FrameInfo::new().block_mode(BlockMode::Independent).block_size(BlockSize::Max64KB);
-                let mut encoder = FrameEncoder::with_frame_info(frame, Vec::new());
+                let mut encoder = FrameEncoder::with_frame_info(frame, out);
                 encoder.write_all(data).map_err(|e| failed(&e))?;
-                encoder.finish().map_err(|e| failed(&e))
+                encoder.finish().map_err(|e| failed(&e))?;
             }
             Codec::Zstd => {
                 let range = zstd::compression_level_range();
                 let level = level.unwrap_or(ZSTD_LEVEL).clamp(*range.start(), *range.end());
-                zstd::bulk::compress(data, level).map_err(|e| failed(&e))
+                let packed = zstd::bulk::compress(data, level).map_err(|e| failed(&e))?;
+                out.extend_from_slice(&packed);
             }
         }
+        Ok(())
     }
 
     /// Decompresses `data` to at most `cap` bytes. Memory grows with the output, never by what the data claim.
     pub fn decompress(self, data: &[u8], cap: usize) -> Result<Vec<u8>, CompressionError> {
+        let mut out = Vec::new();
+        self.decompress_into(data, cap, &mut out)?;
+        Ok(out)
+    }
+
+    /// As [`Codec::decompress`], into `out`, which must be empty and keeps its memory from call to call.
+    pub fn decompress_into(self, data: &[u8], cap: usize, out: &mut Vec<u8>) -> Result<(), CompressionError> {
         match self {
             Codec::None if data.len() > cap => Err(CompressionError::TooLarge { codec: self, cap }),
-            Codec::None => Ok(data.to_vec()),
-            Codec::Gzip => self.read_capped(MultiGzDecoder::new(data), data.len(), cap),
-            Codec::Snappy => snappy_decompress(data, cap),
-            Codec::Lz4 => self.read_capped(FrameDecoder::new(data), data.len(), cap),
+            Codec::None => {
+                out.extend_from_slice(data);
+                Ok(())
+            }
+            Codec::Gzip => self.read_capped(MultiGzDecoder::new(data), data.len(), cap, out),
+            Codec::Snappy => snappy_decompress(data, cap, out),
+            Codec::Lz4 => self.read_capped(FrameDecoder::new(data), data.len(), cap, out),
             Codec::Zstd => {
                 let decoder = zstd::stream::read::Decoder::with_buffer(data).map_err(|e| self.corrupt(&e))?;
-                self.read_capped(decoder, data.len(), cap)
+                self.read_capped(decoder, data.len(), cap, out)
             }
         }
     }
 
-    fn read_capped(self, mut reader: impl Read, input: usize, cap: usize) -> Result<Vec<u8>, CompressionError> {
-        let mut out = Vec::with_capacity(cap.min(STEP.max(4 * input)));
+    fn read_capped(
+        self,
+        mut reader: impl Read,
+        input: usize,
+        cap: usize,
+        out: &mut Vec<u8>,
+    ) -> Result<(), CompressionError> {
+        out.reserve(cap.min(STEP.max(4 * input)));
         // One byte above the cap tells "exactly the cap" from "more".
         let limit = cap.saturating_add(1) as u64;
-        match reader.by_ref().take(limit).read_to_end(&mut out) {
+        match reader.by_ref().take(limit).read_to_end(out) {
             Ok(_) if out.len() > cap => Err(CompressionError::TooLarge { codec: self, cap }),
-            Ok(_) => Ok(out),
+            Ok(_) => Ok(()),
             Err(error) => Err(self.corrupt(&error)),
         }
     }
@@ -162,9 +187,9 @@ impl std::fmt::Display for Codec {
     }
 }
 
-fn snappy_compress(data: &[u8]) -> io::Result<Vec<u8>> {
+fn snappy_compress(data: &[u8], out: &mut Vec<u8>) -> io::Result<()> {
     let mut encoder = snap::raw::Encoder::new();
-    let mut out = Vec::with_capacity(XERIAL_HEADER.len() + data.len() / 2 + 64);
+    out.reserve(XERIAL_HEADER.len() + data.len() / 2 + 64);
     out.extend_from_slice(&XERIAL_HEADER);
     let mut block = vec![0; snap::raw::max_compress_len(XERIAL_BLOCK.min(data.len()))];
     for chunk in data.chunks(XERIAL_BLOCK) {
@@ -172,14 +197,12 @@ fn snappy_compress(data: &[u8]) -> io::Result<Vec<u8>> {
         out.extend_from_slice(&(packed as u32).to_be_bytes());
         out.extend_from_slice(&block[..packed]);
     }
-    Ok(out)
+    Ok(())
 }
 
-fn snappy_decompress(data: &[u8], cap: usize) -> Result<Vec<u8>, CompressionError> {
-    let mut out = Vec::new();
+fn snappy_decompress(data: &[u8], cap: usize, out: &mut Vec<u8>) -> Result<(), CompressionError> {
     let Some(framed) = data.strip_prefix(&XERIAL_MAGIC) else {
-        snappy_block(data, cap, &mut out)?;
-        return Ok(out);
+        return snappy_block(data, cap, out);
     };
     // The two version numbers; the Java library never wrote others.
     let mut rest = framed.get(8..).ok_or_else(|| Codec::Snappy.corrupt(&"the xerial header is cut short"))?;
@@ -190,10 +213,10 @@ fn snappy_decompress(data: &[u8], cap: usize) -> Result<Vec<u8>, CompressionErro
         let (block, after) = after
             .split_at_checked(length)
             .ok_or_else(|| Codec::Snappy.corrupt(&format_args!("a block of {length} bytes is cut short")))?;
-        snappy_block(block, cap, &mut out)?;
+        snappy_block(block, cap, out)?;
         rest = after;
     }
-    Ok(out)
+    Ok(())
 }
 
 /// Appends one decompressed block to `out`, which may grow to `cap` bytes.

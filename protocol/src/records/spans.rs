@@ -17,6 +17,8 @@ pub struct RecordSpan<'a> {
     pub timestamp_delta: i64,
     /// Key, if not null.
     pub key: Option<&'a [u8]>,
+    /// Where the key begins in the body.
+    pub key_start: usize,
     /// Whether the value is not null.
     pub has_value: bool,
 }
@@ -44,8 +46,9 @@ impl<'a> RecordSpans<'a> {
         let timestamp_delta = read_i64(&mut fields).ok_or(RecordError::BadVarint)?;
         let offset_delta = read_i32(&mut fields).ok_or(RecordError::BadVarint)?;
         let key = sized(&mut fields)?;
+        let key_start = end - fields.len() - key.map_or(0, <[u8]>::len);
         let has_value = sized(&mut fields)?.is_some();
-        Ok(RecordSpan { start: self.at, end, offset_delta, timestamp_delta, key, has_value })
+        Ok(RecordSpan { start: self.at, end, offset_delta, timestamp_delta, key, key_start, has_value })
     }
 }
 
@@ -122,6 +125,8 @@ mod tests {
             let mut shifted = Vec::new();
             for (span, record) in spans.iter().zip(&whole) {
                 prop_assert_eq!(span.key, record.key);
+                let key = span.key.unwrap_or_default();
+                prop_assert_eq!(&body[span.key_start..][..key.len()], key);
                 prop_assert_eq!(span.has_value, record.value.is_some());
                 prop_assert_eq!((span.offset_delta, span.timestamp_delta), (record.offset_delta, record.timestamp_delta));
                 let delta = span.timestamp_delta + i64::from(shift);

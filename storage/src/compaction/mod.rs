@@ -5,7 +5,11 @@
 //! markers nobody needs any more. `filter`: one batch in, what stays of it out. `rewrite`: segments in, one segment out.
 //! The log's side (which thread, which lock, the swap) is in `log/compact.rs` and `log/replace.rs`.
 
+pub(crate) mod filter;
+pub(crate) mod map;
 pub(crate) mod plan;
+pub(crate) mod rewrite;
+pub(crate) mod transactions;
 
 use crate::error::StorageError;
 
@@ -80,7 +84,17 @@ pub enum CompactError {
         /// First offset of the segment.
         base: i64,
     },
-    /// The disk failed or is full, or a batch is damaged.
+    /// A batch that is not what was written. It stays as it is.
+    #[error("cannot compact {}: the batch at byte {position} is damaged: {reason}", path.display())]
+    Damaged {
+        /// The segment's file.
+        path: std::path::PathBuf,
+        /// Where the batch begins.
+        position: u64,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The disk failed or is full.
     #[error(transparent)]
     Storage(#[from] StorageError),
 }
@@ -97,13 +111,47 @@ pub enum Pace {
     Stop,
 }
 
+/// The memory of one cleaner thread, used for log after log.
+pub struct CleanerMemory {
+    pub(crate) map: map::KeyMap,
+    pub(crate) filter: filter::Filter,
+    /// Read from segments into this, and written to them from that.
+    pub(crate) input: Vec<u8>,
+    pub(crate) output: Vec<u8>,
+    /// How large these two are, while no batch is larger.
+    pub(crate) io_bytes: usize,
+    pub(crate) keys: Vec<(map::KeyHash, i64)>,
+}
+
+impl CleanerMemory {
+    /// At most `map_bytes` for the keys (24 bytes each, full at `load_factor` of that), and `io_bytes` to read and write
+    /// through; a batch that is larger takes what it needs. Little of it is taken before there are keys.
+    pub fn new(map_bytes: usize, load_factor: f64, io_bytes: usize) -> CleanerMemory {
+        CleanerMemory {
+            map: map::KeyMap::new(map_bytes, load_factor),
+            filter: filter::Filter::default(),
+            input: Vec::new(),
+            output: Vec::new(),
+            io_bytes: (io_bytes / 2).max(4096),
+            keys: Vec::new(),
+        }
+    }
+
+    /// Lets go of memory that only an uncommonly large batch needed.
+    pub(crate) fn shrink(&mut self) {
+        let most = 2 * self.io_bytes;
+        self.filter.shrink(most);
+        self.input.clear();
+        self.input.shrink_to(most);
+        self.output.clear();
+        self.output.shrink_to(most);
+        self.keys.clear();
+        self.keys.shrink_to(most / size_of::<(map::KeyHash, i64)>());
+    }
+}
+
 /// Who is told of the progress of a compaction.
 pub trait CompactionHooks {
     /// So many bytes were read or written. May sleep for a moment, to bound the rate.
     fn throttle(&mut self, bytes: u64) -> Pace;
-
-    /// A record with this key stays, in the segment that will begin at `segment_base`.
-    fn key(&mut self, segment_base: i64, key: &[u8]) {
-        let _ = (segment_base, key);
-    }
 }

@@ -84,6 +84,13 @@ impl LogDir {
         self.shared.logs.lock().values().cloned().collect()
     }
 
+    /// The logs that a compaction may find something in: their `cleanup.policy` names compact, and they have more than an
+    /// active segment.
+    pub fn logs_to_compact(&self) -> Vec<Arc<Log>> {
+        let logs = self.shared.logs.lock();
+        logs.values().filter(|log| log.is_compacted() && log.segment_count() > 1).cloned().collect()
+    }
+
     /// Creates an empty log. Its directory becomes durable with its first flush: before that, nothing in it was
     /// promised to anyone.
     pub fn create(

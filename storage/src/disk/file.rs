@@ -91,6 +91,21 @@ impl DataFile {
         !matches!(read, Err(Errno::AGAIN))
     }
 
+    /// Lets the kernel forget the pages of a range that is on the disk: nobody else is expected to read it soon.
+    pub(crate) fn forget_pages(&self, position: u64, len: u64) {
+        if let Some(len) = std::num::NonZeroU64::new(len) {
+            // It is advice: whether the kernel takes it changes nothing.
+            let _ = rustix::fs::fadvise(&self.file, position, Some(len), rustix::fs::Advice::DontNeed);
+        }
+    }
+
+    /// Takes over the modification time of `other`, by which tools tell the age of a segment without timestamps.
+    pub(crate) fn take_time_of(&self, other: &DataFile) {
+        if let Ok(modified) = other.file.metadata().and_then(|meta| meta.modified()) {
+            let _ = self.file.set_modified(modified);
+        }
+    }
+
     /// `fdatasync`: bytes and length are on the disk when it returns.
     pub(crate) fn sync(&self, disk: &Disk) -> Result<(), StorageError> {
         disk.change(Operation::Sync, &self.path, || self.system.sync(&self.file, &self.path))

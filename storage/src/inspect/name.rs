@@ -37,6 +37,11 @@ pub enum FileKind {
         /// That offset.
         offset: i64,
     },
+    /// A sketch of the distinct keys of a segment, which Kafka's directories do not have.
+    KeySketch {
+        /// Base offset of the segment.
+        base: i64,
+    },
     /// A snapshot of Kafka's metadata log (`<offset>-<epoch>.checkpoint`), or the records it starts from
     /// (`bootstrap.checkpoint`); batches like those of a segment.
     MetadataSnapshot {
@@ -94,6 +99,7 @@ impl FileKind {
             ("timeindex", Some(base)) => FileKind::TimeIndex { base },
             ("txnindex", Some(base)) => FileKind::TxnIndex { base },
             ("snapshot", Some(offset)) => FileKind::ProducerSnapshot { offset },
+            ("keys", Some(base)) => FileKind::KeySketch { base },
             ("checkpoint", None) => metadata_snapshot(stem).unwrap_or(FileKind::Unknown),
             _ => FileKind::Unknown,
         }

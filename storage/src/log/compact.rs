@@ -37,10 +37,7 @@ impl Log {
             return Ok(None);
         }
         let segments = self.segments.load_full();
-        // One that has just ended has its index files still to be written.
-        let sealed_count = segments.iter().take_while(|s| s.is_sealed()).count();
-        let (sealed, rest) = segments.split_at(sealed_count);
-        let Some(active) = rest.first() else { return Ok(None) };
+        let Some((active, sealed)) = segments.split_last() else { return Ok(None) };
         let facts: Vec<Facts> = sealed.iter().map(|s| facts_of(s, (0, 0))).collect();
         let bounds = self.compaction_bounds();
         let first_dirty = bounds.first_dirty().0;
@@ -50,8 +47,7 @@ impl Log {
         if config.min_compaction_lag_ms > 0 {
             let youngest = now_ms.saturating_sub(config.min_compaction_lag_ms);
             for segment in dirty {
-                let largest = segment.with_times(|times| times.largest())?;
-                if largest.is_some_and(|largest| largest.timestamp > youngest) {
+                if segment.newest_ms()? > youngest {
                     lagging = Some(segment.base());
                     break;
                 }
@@ -67,6 +63,11 @@ impl Log {
             }
         }
         Ok(Some(found))
+    }
+
+    /// Whether `cleanup.policy` names compact.
+    pub(crate) fn is_compacted(&self) -> bool {
+        self.config.load().compact
     }
 
     /// The share of the log that a compaction could clean, 0 to 1; `None` where there is nothing to say.

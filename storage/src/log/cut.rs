@@ -4,6 +4,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use jackdaw_protocol::records::filler;
+
 use super::lookup::as_storage;
 use super::{Log, Writer};
 use crate::disk::DataFile;
@@ -137,11 +139,19 @@ impl Log {
         let removed = kept.split_off(kept.partition_point(|s| s.base() < offset).max(1));
         let Some(old) = kept.pop() else { return Err(self.deleted_error()) };
         let source = old.open_read()?;
-        let end = End { offset, size: prefix_size(&old, &source, offset)? };
+        let below = below(&old, &source, offset)?;
+        let mut end = End { offset, size: below.size };
         let aside = old.path("log.cleaned");
         self.disk.remove_file(&aside)?;
         let copied = self.disk.open_data(&aside, true).and_then(|copy| {
-            self.copy_prefix(&source, &copy, end.size)?;
+            self.copy_prefix(&source, &copy, below.size)?;
+            if below.end < offset {
+                // Compaction dropped what ended here, or a batch reaches beyond. The file has to tell where the log ends
+                // all the same: to a start, a log that ends below its recovery point is a damaged one.
+                let filler = filler(below.end, offset - 1, below.leader_epoch);
+                copy.write_all_at(&self.disk, &mut [std::io::IoSlice::new(&filler)], u64::from(end.size))?;
+                end.size += filler.len() as u32;
+            }
             copy.sync(&self.disk)?;
             Ok(copy)
         });
@@ -196,14 +206,28 @@ impl Log {
     }
 }
 
-/// How many bytes of the segment hold batches that lie wholly below `offset`.
-fn prefix_size(segment: &Segment, file: &DataFile, offset: i64) -> Result<u32, StorageError> {
-    let start = segment.walk_start(offset)?;
+/// The batches of a segment that lie wholly below an offset.
+struct Below {
+    size: u32,
+    /// Offset after the last of them.
+    end: i64,
+    /// Leader epoch of the last of them; -1 if there is none.
+    leader_epoch: i32,
+}
+
+fn below(segment: &Segment, file: &DataFile, offset: i64) -> Result<Below, StorageError> {
+    let start = segment.walk_start(offset - 1)?;
     let mut walker = Walker::new(file, u64::from(start), u64::from(segment.end().size), segment.base());
+    let mut below = Below { size: start, end: segment.base(), leader_epoch: -1 };
     while let Some(step) = walker.next(|_| Want::Header).map_err(|e| as_storage(segment, e))? {
         if step.header.last_offset() >= offset {
-            return Ok(step.position as u32);
+            break;
         }
+        below = Below {
+            size: step.position as u32 + step.header.size_in_bytes() as u32,
+            end: step.header.last_offset() + 1,
+            leader_epoch: step.header.leader_epoch(),
+        };
     }
-    Ok(segment.end().size)
+    Ok(below)
 }

@@ -1,5 +1,7 @@
 //! Lookups by time: the time index narrows, the batches' headers decide, and one batch is decoded.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use jackdaw_protocol::records::{Batch, records};
 
@@ -15,58 +17,87 @@ impl Log {
     /// The first record whose timestamp is not below `timestamp`, in ms; `None` if all are older.
     pub fn offset_for_timestamp(&self, timestamp: i64) -> Result<Option<TimestampOffset>, StorageError> {
         let log_start = self.log_start_offset();
-        for segment in self.segments.load().iter() {
-            if segment.end().offset <= log_start {
-                continue;
-            }
-            let Some(floor) = segment.time_floor(timestamp)? else { continue };
-            let from = (segment.base() + i64::from(floor)).max(log_start);
-            let found = search(
-                segment,
-                from,
-                |step| {
-                    let is_candidate =
-                        step.header.max_timestamp() >= timestamp && step.header.last_offset() >= log_start;
-                    is_candidate.then(|| first_record(&step, log_start, |t| t >= timestamp)).flatten()
-                },
-                |max_timestamp| max_timestamp >= timestamp,
-            )?;
-            if found.is_some() {
-                return Ok(found);
-            }
-        }
-        Ok(None)
+        self.with_segments(|segments| offset_for_timestamp(segments, timestamp, log_start))
     }
 
     /// The first of the records with the largest timestamp; `None` if no record has one.
     pub fn max_timestamp(&self) -> Result<Option<TimestampOffset>, StorageError> {
         let log_start = self.log_start_offset();
-        let segments = self.segments.load();
-        let mut best: Option<(i64, i64)> = None;
-        for segment in segments.iter().filter(|s| s.end().offset > log_start) {
-            let Some(mut largest) = segment.with_times(|times| times.largest())? else { continue };
-            if segment.base() + i64::from(largest.relative_offset) < log_start {
-                // The youngest batch of the segment has been deleted: look at the others.
-                let Some(timestamp) = largest_from(segment, log_start)? else { continue };
-                largest.timestamp = timestamp;
-                largest.relative_offset = (log_start - segment.base()) as u32;
-            }
-            if best.is_none_or(|(timestamp, _)| largest.timestamp > timestamp) {
-                best = Some((largest.timestamp, segment.base()));
-            }
+        self.with_segments(|segments| max_timestamp(segments, log_start))
+    }
+}
+
+fn offset_for_timestamp(
+    segments: &[Arc<Segment>],
+    timestamp: i64,
+    log_start: i64,
+) -> Result<Option<TimestampOffset>, StorageError> {
+    for segment in segments {
+        if segment.end().offset <= log_start {
+            continue;
         }
-        let Some((timestamp, base)) = best else { return Ok(None) };
-        let Some(segment) = segments.iter().find(|s| s.base() == base) else { return Ok(None) };
-        let from = segment.base().max(log_start);
-        let floor = segment.time_floor(timestamp)?.unwrap_or(0);
-        let from = from.max(segment.base() + i64::from(floor));
-        search(
+        let Some(floor) = segment.time_floor(timestamp)? else { continue };
+        let from = (segment.base() + i64::from(floor)).max(log_start);
+        let found = search(
             segment,
             from,
-            |step| first_record(&step, log_start, |t| t >= timestamp),
+            |step| {
+                let is_candidate = step.header.max_timestamp() >= timestamp && step.header.last_offset() >= log_start;
+                is_candidate.then(|| first_record(&step, log_start, |t| t >= timestamp)).flatten()
+            },
             |max_timestamp| max_timestamp >= timestamp,
-        )
+        )?;
+        if found.is_some() {
+            return Ok(found);
+        }
     }
+    Ok(None)
+}
+
+fn max_timestamp(segments: &[Arc<Segment>], log_start: i64) -> Result<Option<TimestampOffset>, StorageError> {
+    let mut best: Option<(i64, &Segment)> = None;
+    for segment in segments.iter().filter(|s| s.end().offset > log_start) {
+        let Some(mut largest) = segment.with_times(|times| times.largest())? else { continue };
+        if segment.base() + i64::from(largest.relative_offset) < log_start {
+            // The youngest batch of the segment has been deleted: look at the others.
+            let Some(timestamp) = largest_from(segment, log_start)? else { continue };
+            largest.timestamp = timestamp;
+        }
+        if best.is_none_or(|(timestamp, _)| largest.timestamp > timestamp) {
+            best = Some((largest.timestamp, segment));
+        }
+    }
+    let Some((timestamp, segment)) = best else { return Ok(None) };
+    let found = first_at(segment, timestamp, log_start)?;
+    // The batch with the largest timestamp may have lost its records to compaction.
+    if found.is_some() { Ok(found) } else { max_timestamp_of_records(segments, log_start) }
+}
+
+/// [`max_timestamp`] by looking at every record.
+fn max_timestamp_of_records(
+    segments: &[Arc<Segment>],
+    log_start: i64,
+) -> Result<Option<TimestampOffset>, StorageError> {
+    let mut best: Option<(i64, &Segment)> = None;
+    for segment in segments.iter().filter(|s| s.end().offset > log_start) {
+        let largest = largest_from(segment, log_start.max(segment.base()))?;
+        if let Some(timestamp) = largest.filter(|&t| best.is_none_or(|(best, _)| t > best)) {
+            best = Some((timestamp, segment));
+        }
+    }
+    best.map_or(Ok(None), |(timestamp, segment)| first_at(segment, timestamp, log_start))
+}
+
+/// The first record of the segment that is not older than `timestamp`, its largest.
+fn first_at(segment: &Segment, timestamp: i64, log_start: i64) -> Result<Option<TimestampOffset>, StorageError> {
+    let floor = segment.time_floor(timestamp)?.unwrap_or(0);
+    let from = log_start.max(segment.base() + i64::from(floor));
+    search(
+        segment,
+        from,
+        |step| first_record(&step, log_start, |t| t >= timestamp),
+        |max_timestamp| max_timestamp >= timestamp,
+    )
 }
 
 /// Walks from the batch that holds `from`, and shows `look` the whole batches whose max timestamp `is_wanted`.

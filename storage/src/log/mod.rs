@@ -12,8 +12,10 @@ mod flush;
 mod keys;
 mod lookup;
 mod read;
+mod replace;
 mod retain;
 mod roll;
+mod round;
 mod types;
 mod undo;
 

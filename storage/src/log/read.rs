@@ -1,11 +1,13 @@
 //! Read: whole batches, unchanged and not copied. No lock.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 
 use super::{AbortedTxn, Log, Slice};
 use crate::error::{ReadError, StorageError};
+use crate::segment::Segment;
 
 impl Log {
     /// Whole batches from the one that holds `offset` on, out of one segment: at most `max_bytes`, all below
@@ -58,10 +60,7 @@ impl Log {
             if !replaced {
                 return Ok(nothing);
             }
-            if self.is_deleted() {
-                return Err(self.deleted_error().into());
-            }
-            std::thread::yield_now(); // the new list of segments is about to be published
+            self.await_new_segments()?;
         }
     }
 
@@ -75,19 +74,47 @@ impl Log {
 
     /// The aborted transactions that a reader of `from..to` needs to know.
     pub fn aborted_transactions(&self, from: i64, to: i64) -> Result<Vec<AbortedTxn>, StorageError> {
-        let segments = self.segments.load();
-        let first = segments.partition_point(|s| s.base() <= from).saturating_sub(1);
-        let mut aborted = Vec::new();
-        for segment in &segments[first..] {
-            let is_complete = segment.with_txns(|txns| {
-                aborted.extend(txns.iter().filter(|t| t.last_offset >= from && t.first_offset < to));
-                txns.iter().any(|t| t.last_stable_offset >= to)
-            })?;
-            if is_complete {
-                break;
+        self.with_segments(|segments| {
+            let first = segments.partition_point(|s| s.base() <= from).saturating_sub(1);
+            let mut aborted = Vec::new();
+            for segment in &segments[first..] {
+                let is_complete = segment.with_txns(|txns| {
+                    aborted.extend(txns.iter().filter(|t| t.last_offset >= from && t.first_offset < to));
+                    txns.iter().any(|t| t.last_stable_offset >= to)
+                })?;
+                if is_complete {
+                    break;
+                }
             }
+            Ok(aborted)
+        })
+    }
+
+    /// Asks the segments something, and asks again if one of them was replaced or removed meanwhile: what is read by the
+    /// names of its files may be another's by then, or nothing.
+    pub(super) fn with_segments<T>(
+        &self,
+        ask: impl Fn(&[Arc<Segment>]) -> Result<T, StorageError>,
+    ) -> Result<T, StorageError> {
+        loop {
+            let segments = self.segments.load_full();
+            let answer = ask(&segments);
+            if !segments.iter().any(|s| s.is_gone()) {
+                return answer;
+            }
+            self.await_new_segments()?;
         }
-        Ok(aborted)
+    }
+
+    /// To be called when a segment of the list was found replaced: the new list is about to be published. `Err` if there
+    /// will be none.
+    fn await_new_segments(&self) -> Result<(), StorageError> {
+        if self.is_deleted() {
+            return Err(self.deleted_error());
+        }
+        self.disk.check_online()?;
+        std::thread::yield_now();
+        Ok(())
     }
 
     #[doc(hidden)]

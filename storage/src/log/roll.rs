@@ -54,12 +54,12 @@ impl SealedFiles {
         disk.write_file(&self.snapshot, &self.snapshot_bytes)?;
         self.segment.write_index_files()?;
         self.file.set_len(disk, u64::from(self.segment.end().size))?;
-        self.segment.mark_sealed();
         if self.segment.is_gone() {
             // Dropped meanwhile: these names are nobody's any more, and nobody else's yet.
             self.segment.forget_index_files()?;
-            disk.remove_file(&self.snapshot)?;
+            return disk.remove_file(&self.snapshot);
         }
+        self.segment.mark_sealed(); // from here on, a compaction may put another segment in its place
         Ok(())
     }
 }

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use jackdaw_protocol::records::Header;
 
+use crate::compaction::filter::LastBatch;
 use crate::error::AppendError;
 use crate::log::{AbortedTxn, Origin, ProducerState};
 
@@ -279,6 +280,12 @@ impl Producers {
     /// Each producer with its id, in no order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (i64, &Producer)> {
         self.by_id.iter().map(|(&id, producer)| (id, producer))
+    }
+
+    /// What a compaction must keep of a producer.
+    pub(crate) fn last_batch_of(&self, producer_id: i64) -> Option<LastBatch> {
+        let producer = self.by_id.get(&producer_id)?;
+        Some(LastBatch { last_offset: producer.last_batch().map(|batch| batch.last_offset), epoch: producer.epoch })
     }
 
     pub(crate) fn states(&self) -> Vec<ProducerState> {

@@ -11,6 +11,7 @@ use crate::disk::Disk;
 use crate::epochs::Epochs;
 use crate::error::OpenError;
 use crate::segment::file_name;
+use crate::swap::{CLEANED, SWAP, settle};
 
 /// Files of a partition directory, by base offset.
 #[derive(Default)]
@@ -43,13 +44,15 @@ pub(super) fn base_of(name: &str, suffix: &str) -> Option<i64> {
 /// Lists a partition directory, and removes what operations that were never finished left in it.
 pub(super) fn list(disk: &Disk, path: &Path) -> Result<Listing, OpenError> {
     let mut listing = Listing::default();
-    let entries = disk.list(path)?;
+    let mut entries = disk.list(path)?;
+    if entries.iter().any(|e| e.name.ends_with(SWAP) || e.name.ends_with(CLEANED)) {
+        settle(disk, path)?;
+        entries = disk.list(path)?;
+    }
     for entry in entries.iter().filter(|e| !e.is_dir) {
         let name = entry.name.as_str();
-        if name.ends_with(".deleted") || name.ends_with(".cleaned") || name.ends_with(".tmp") {
+        if name.ends_with(".deleted") || name.ends_with(".tmp") {
             disk.remove_file(&path.join(name))?;
-        } else if name.ends_with(".swap") {
-            return Err(OpenError::UnfinishedSwap { path: path.join(name) });
         } else if let Some(base) = base_of(name, "log") {
             listing.logs.insert(base, entry.len);
         } else if let Some(base) = base_of(name, "index") {

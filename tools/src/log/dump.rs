@@ -152,6 +152,10 @@ fn file(entry: &Entry, args: &DumpArgs, printer: &mut Printer) -> Result<(), Dum
         FileKind::MetaProperties => small::meta_properties(path, printer),
         FileKind::CleanShutdown => printer.note("the last broker stopped in order", json!({"clean": true})),
         FileKind::QuorumState => small::quorum_state(path, printer),
+        FileKind::KeySketch { base } => {
+            let text = format!("{} bytes: a sketch of the distinct keys of the segment", entry.len);
+            printer.note(&text, json!({"key_sketch_of": base, "bytes": entry.len}))
+        }
         FileKind::Lock => printer.note("the lock of a running broker", json!({})),
         FileKind::Leftover { suffix } => {
             let what = match suffix.as_str() {

@@ -39,7 +39,7 @@ pub(super) enum SourceError {
 }
 
 /// Offsets of a checkpoint file.
-type Offsets = HashMap<(String, i32), i64>;
+pub(super) type Offsets = HashMap<(String, i32), i64>;
 
 /// A log directory.
 pub(super) struct Source {
@@ -105,37 +105,40 @@ pub(super) fn scan(path: &Path, unclean: bool) -> Result<Source, SourceError> {
     };
     let node_id = meta.as_ref().map_or(-1, |meta| i64::from(meta.node_id));
     let mut source = Source { meta, is_clean, partitions: Vec::new(), image, notes: Vec::new() };
-    let checkpoint = |name: &str| offsets(path, name);
-    let recovery_points = checkpoint("recovery-point-offset-checkpoint")?;
-    let high_watermarks = checkpoint("replication-offset-checkpoint")?;
-    let log_starts = checkpoint("log-start-offset-checkpoint")?;
-    for entry in entries.iter().filter(|entry| entry.is_dir) {
-        match partition_dir(&entry.name) {
-            Some(_) if METADATA_LOGS.contains(&entry.name.as_str()) => {}
-            Some((topic, partition)) => {
-                let key = (topic.to_owned(), partition);
-                let mut found = partition_in(entry, topic, partition, is_clean)?;
-                found.node_id = node_id;
-                found.recovery_point = recovery_points.get(&key).copied();
-                found.high_watermark = high_watermarks.get(&key).copied();
-                found.log_start = log_starts.get(&key).copied();
-                source.partitions.push(found);
-            }
-            None => source.notes.extend(passed_over(entry)),
-        }
-    }
+    source.partitions = partitions(path, &entries, is_clean)?;
+    source.partitions.iter_mut().for_each(|partition| partition.node_id = node_id);
+    let others = entries.iter().filter(|entry| entry.is_dir && !is_partition(entry));
+    source.notes = others.filter_map(passed_over).collect();
     Ok(source)
 }
 
+/// The partitions of a log directory but that of the metadata, with what its checkpoints say of them.
+pub(super) fn partitions(path: &Path, entries: &[Entry], is_clean: bool) -> Result<Vec<FoundPartition>, SourceError> {
+    let recovery_points = offsets(path, "recovery-point-offset-checkpoint")?;
+    let high_watermarks = offsets(path, "replication-offset-checkpoint")?;
+    let log_starts = offsets(path, "log-start-offset-checkpoint")?;
+    let mut partitions = Vec::new();
+    for entry in entries.iter().filter(|entry| entry.is_dir && !METADATA_LOGS.contains(&entry.name.as_str())) {
+        let Some((topic, partition)) = partition_dir(&entry.name) else { continue };
+        let key = (topic.to_owned(), partition);
+        let mut found = partition_in(entry, topic, partition, is_clean)?;
+        found.recovery_point = recovery_points.get(&key).copied();
+        found.high_watermark = high_watermarks.get(&key).copied();
+        found.log_start = log_starts.get(&key).copied();
+        partitions.push(found);
+    }
+    Ok(partitions)
+}
+
 /// Kafka's quorum keeps its state beside its log; ours has none.
-fn is_kafkas(dir: &Path) -> Result<bool, FileError> {
+pub(super) fn is_kafkas(dir: &Path) -> Result<bool, FileError> {
     let entries = files::list(dir)?;
     let is_quorums =
         |entry: &Entry| matches!(FileKind::of(&entry.name), FileKind::QuorumState | FileKind::MetadataSnapshot { .. });
     Ok(entries.iter().any(is_quorums))
 }
 
-fn offsets(dir: &Path, name: &str) -> Result<Offsets, SourceError> {
+pub(super) fn offsets(dir: &Path, name: &str) -> Result<Offsets, SourceError> {
     let path = dir.join(name);
     let Some(bytes) = files::small(&path)? else { return Ok(Offsets::new()) };
     let entries = checkpoint_entries(&bytes).map_err(|reason| SourceError::BadFile { path, reason })?;

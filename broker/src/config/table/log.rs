@@ -95,7 +95,7 @@ pub(super) const DEFS: &[Def] = &[
         Check::Any,
         Medium,
         ClusterWide,
-        "Known, without effect: the cleaner's map of keys grows as needed within log.cleaner.dedupe.buffer.size.",
+        "How full the cleaner's map of keys may be: the rest of log.cleaner.dedupe.buffer.size keeps its searches short.",
     ),
     row(
         "log.cleaner.io.buffer.size",
