@@ -17,7 +17,7 @@ use crate::metrics::Metrics;
 use crate::net::{self, ListenError, Registry};
 use crate::partition::Flusher;
 use crate::topics::Topics;
-use crate::{housekeeping, limits, retention};
+use crate::{housekeeping, limits, retention, sketches};
 
 /// Why a broker does not start. Each message says what to do about it.
 #[derive(Debug, thiserror::Error)]
@@ -92,6 +92,7 @@ impl Broker {
         let groups = broker.groups.clone();
         tasks.push(tokio::task::spawn_blocking(move || groups.load()));
         tasks.push(tokio::spawn(retention::run(broker.clone())));
+        tasks.push(tokio::spawn(sketches::run(broker.clone())));
         tasks.push(tokio::spawn(cleaner::run(broker.clone())));
         if let Some(bound) = metrics {
             tracing::info!(address = %bound.address, "metrics are served at /metrics");

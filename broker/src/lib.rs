@@ -22,6 +22,7 @@ pub mod metrics;
 pub mod net;
 pub mod partition;
 mod retention;
+mod sketches;
 pub mod topics;
 
 pub use broker::Broker;

@@ -38,6 +38,15 @@ pub const HEAVY_BATCH_BYTES: usize = 16 * 1024;
 /// Records of a refused batch that are named in its answer.
 pub const RECORD_FAULTS: usize = 100;
 
+/// How often it is looked whether a segment lacks the sketch of its keys.
+pub const SKETCH_CHECK: Duration = Duration::from_secs(2);
+
+/// What is read of sealed segments, at most, to make sketches of their keys.
+pub const SKETCH_BYTES_PER_SECOND: usize = 16 * 1024 * 1024;
+
+/// What one question for the facts of logs may read of segments that have no sketch yet.
+pub const SKETCH_BYTES_AT_ONCE: u64 = 32 * 1024 * 1024;
+
 /// A frame that has begun must be complete after this time: a slow or stalled peer may not hold memory for ever.
 pub const FRAME_DEADLINE: Duration = Duration::from_secs(30);
 

@@ -4,11 +4,13 @@
 
 mod api_versions;
 mod compression;
+mod config_bounds;
 mod connection;
 mod every_version;
 mod fetch;
 mod groups;
 mod list_offsets;
+mod log_dirs;
 mod metadata;
 mod produce;
 mod topics;

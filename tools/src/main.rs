@@ -6,6 +6,7 @@ mod client;
 mod consume;
 mod group;
 mod log;
+mod log_facts;
 mod output;
 mod produce;
 mod serve;

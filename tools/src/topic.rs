@@ -16,6 +16,7 @@ use serde::Serialize;
 use crate::client::{
     Client, ClientError, EARLIEST, LATEST, READ_UNCOMMITTED, RESOURCE_TOPIC, Topic, code_name, text, topic_name,
 };
+use crate::log_facts::{self, LogDescription};
 use crate::output::{self, CliError, ConnectArgs, OutputArgs, Tally};
 
 const TIMEOUT_MS: i32 = 30_000;
@@ -223,6 +224,8 @@ struct DescribedPartition {
     in_sync: Vec<i32>,
     start_offset: Option<i64>,
     end_offset: Option<i64>,
+    #[serde(flatten)]
+    log: LogDescription,
     error: Option<String>,
 }
 
@@ -252,6 +255,7 @@ async fn describe_one(client: &Client, name: &str) -> Result<DescribedTopic, Cli
     let topic = client.topic(name).await?;
     let configs = changed_configs(client, name).await?;
     let (starts, ends) = offsets(client, &topic).await;
+    let mut logs = log_facts::describe(client, &topic).await;
     let partition = |(&index, found): (&i32, &crate::client::Partition)| DescribedPartition {
         partition: index,
         leader: found.leader,
@@ -259,6 +263,7 @@ async fn describe_one(client: &Client, name: &str) -> Result<DescribedTopic, Cli
         in_sync: found.in_sync.clone(),
         start_offset: starts.get(&index).copied(),
         end_offset: ends.get(&index).copied(),
+        log: logs.remove(&index).unwrap_or_default(),
         error: (found.error_code != 0).then(|| code_name(found.error_code)),
     };
     let partitions = topic.partitions.iter().map(partition).collect();
@@ -290,6 +295,9 @@ fn print_described(topic: &DescribedTopic) -> Result<(), CliError> {
         "configs  {}",
         if configs.is_empty() { "all default".to_owned() } else { configs.join(" ") }
     ))?;
+    if let Some(verdict) = LogDescription::sum(topic.partitions.iter().map(|partition| &partition.log)).verdict() {
+        output::line(&format!("compaction  {verdict}"))?;
+    }
     let number = |offset: Option<i64>| offset.map(|offset| offset.to_string()).unwrap_or_default();
     let rows: Vec<Vec<String>> = topic
         .partitions
@@ -302,10 +310,25 @@ fn print_described(topic: &DescribedTopic) -> Result<(), CliError> {
                 id_list(&partition.in_sync),
                 number(partition.start_offset),
                 number(partition.end_offset),
+                number(partition.log.size),
+                partition.log.cleanable_ratio.map(|ratio| format!("{ratio:.2}")).unwrap_or_default(),
+                keys(&partition.log),
             ]
         })
         .collect();
-    output::table(&["PARTITION", "LEADER", "REPLICAS", "IN-SYNC", "START-OFFSET", "END-OFFSET"], &rows)
+    output::table(
+        &["PARTITION", "LEADER", "REPLICAS", "IN-SYNC", "START-OFFSET", "END-OFFSET", "SIZE", "CLEANABLE", "KEYS"],
+        &rows,
+    )
+}
+
+/// The estimate of distinct keys, and of how much of the log it knows where that is not all.
+fn keys(log: &LogDescription) -> String {
+    match (log.distinct_keys, log.seen_share) {
+        (Some(keys), Some(share)) if share < 0.995 => format!("{keys} in {:.0} %", share * 100.0),
+        (Some(keys), _) => keys.to_string(),
+        _ => String::new(),
+    }
 }
 
 fn id_list(ids: &[i32]) -> String {

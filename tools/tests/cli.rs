@@ -87,6 +87,31 @@ fn a_topic_is_created_shown_altered_and_deleted() {
 }
 
 #[test]
+fn a_topics_description_says_how_large_it_is_and_whether_compaction_pays() {
+    let cli = Cli::new();
+    cli.ok(&["topic", "create", "weighed", "-p", "2", "-c", "cleanup.policy=compact"]);
+    let lines: String = (0..400).map(|line| format!("key-{}:{line}\n", line % 40)).collect();
+    cli.write(&["produce", "weighed", "--key-delimiter=:"], &lines);
+    let described: Value = serde_json::from_str(&cli.ok(&["topic", "describe", "weighed", "--json"])).unwrap();
+    let partitions = described[0]["partitions"].as_array().unwrap();
+    let sum = |what: &str| partitions.iter().map(|p| p[what].as_i64().unwrap()).sum::<i64>();
+    assert_eq!((sum("distinct_keys"), sum("keyed_records"), sum("offset_span")), (40, 400, 400));
+    assert!(sum("size") > 400);
+    for partition in partitions {
+        assert_eq!((&partition["compaction_pays"], &partition["seen_share"]), (&true.into(), &1.0.into()));
+        assert_eq!(partition["records_per_key"], 10.0);
+    }
+    let shown = cli.ok(&["topic", "describe", "weighed"]);
+    assert!(shown.contains("compaction  pays: 10.0 records per key"), "{shown}");
+    assert!(shown.contains("CLEANABLE") && shown.contains("KEYS"), "{shown}");
+
+    cli.ok(&["topic", "create", "keyless", "-p", "1"]);
+    cli.write(&["produce", "keyless"], "one\ntwo\n");
+    let shown = cli.ok(&["topic", "describe", "keyless"]);
+    assert!(shown.contains("compaction  does not apply: no record has a key"), "{shown}");
+}
+
+#[test]
 fn a_dry_run_changes_nothing() {
     let cli = Cli::new();
     assert!(cli.ok(&["topic", "create", "dry", "--dry-run"]).starts_with("would create topic dry"));

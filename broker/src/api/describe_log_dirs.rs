@@ -1,10 +1,12 @@
 //! DescribeLogDirs, 1 to 4: what each log directory holds, and how much room it has.
 //!
 //! Version 3 adds a top-level error (for ACLs), 4 the size of the disk (KIP-827). Null topics mean all.
+//! A request with the tagged field of [`log_facts`] gets the facts of each log beside.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
+use jackdaw_protocol::log_facts::{self, LogFacts};
 use jackdaw_protocol::messages::describe_log_dirs_response::{
     DescribeLogDirsPartition, DescribeLogDirsResult, DescribeLogDirsTopic,
 };
@@ -12,10 +14,14 @@ use jackdaw_protocol::messages::{DescribeLogDirsRequest, DescribeLogDirsResponse
 
 use super::topology;
 use super::{Context, Handler, Reply};
+use crate::limits;
 use crate::partition::Partition;
 
 impl Handler for DescribeLogDirsRequest {
     fn handle(self, ctx: &Context<'_>) -> Reply<DescribeLogDirsResponse> {
+        // Our own tools ask for more than Kafka's protocol has.
+        let mut facts =
+            self.unknown_tagged_fields.contains_key(&log_facts::TAG).then_some(limits::SKETCH_BYTES_AT_ONCE);
         let wanted = self.topics.map(|topics| {
             let partitions = topics
                 .into_iter()
@@ -27,12 +33,52 @@ impl Handler for DescribeLogDirsRequest {
             Some(wanted) => wanted.contains(&(topology::topic_name(partition.topic()), partition.index())),
         };
         let dirs = 0..ctx.broker.topics.dirs().len();
-        let results = ctx.broker.blocking(|| dirs.map(|dir| describe(dir, &wanted, ctx)).collect());
+        let results = ctx.broker.blocking(|| dirs.map(|dir| describe(dir, &wanted, &mut facts, ctx)).collect());
         Reply::Now(DescribeLogDirsResponse::default().with_results(results))
     }
 }
 
-fn describe(dir: usize, wanted: &dyn Fn(&Arc<Partition>) -> bool, ctx: &Context<'_>) -> DescribeLogDirsResult {
+/// The facts of a log that `jackdaw topic describe` shows. `read_left` is what may still be read to learn of keys.
+fn facts_of(partition: &Partition, read_left: &mut u64, now_ms: i64) -> LogFacts {
+    let log = partition.log();
+    let (start, end) = (log.log_start_offset(), log.log_end_offset());
+    let facts = LogFacts {
+        log_start_offset: Some(start),
+        log_end_offset: Some(end),
+        segments: i64::try_from(log.segment_count()).ok(),
+        compacts: Some(i64::from(partition.with_config(|config| config.compact))),
+        ..LogFacts::default()
+    };
+    let facts = match log.compaction_candidate(now_ms) {
+        Ok(Some(dirty)) => {
+            LogFacts { first_dirty_offset: Some(dirty.first_dirty_offset), ..facts }.with_cleanable_ratio(dirty.ratio())
+        }
+        _ => facts,
+    };
+    match log.distinct_keys(*read_left) {
+        Ok(found) => {
+            *read_left = read_left.saturating_sub(found.read_bytes);
+            LogFacts {
+                distinct_keys: Some(found.keys as i64),
+                keyed_records: Some(found.keyed as i64),
+                seen_records: Some(found.records as i64),
+                seen_bytes: Some(found.seen_bytes as i64),
+                ..facts
+            }
+        }
+        Err(error) => {
+            tracing::debug!(topic = %partition.topic(), partition = partition.index(), %error, "keys are not counted");
+            facts
+        }
+    }
+}
+
+fn describe(
+    dir: usize,
+    wanted: &dyn Fn(&Arc<Partition>) -> bool,
+    facts: &mut Option<u64>,
+    ctx: &Context<'_>,
+) -> DescribeLogDirsResult {
     let topics = &ctx.broker.topics;
     let log_dir = topics.dirs()[dir].dir();
     let path = std::path::absolute(log_dir.path()).unwrap_or_else(|_| log_dir.path().to_owned());
@@ -51,10 +97,14 @@ fn describe(dir: usize, wanted: &dyn Fn(&Arc<Partition>) -> bool, ctx: &Context<
     let mut by_topic: BTreeMap<Arc<str>, Vec<DescribeLogDirsPartition>> = BTreeMap::new();
     for partition in topics.partitions_in(dir).iter().filter(|partition| wanted(partition)) {
         let log = partition.log();
-        let described = DescribeLogDirsPartition::default()
+        let mut described = DescribeLogDirsPartition::default()
             .with_partition_index(partition.index())
             .with_partition_size(log.size_bytes() as i64)
             .with_offset_lag((log.high_watermark() - log.log_end_offset()).max(0));
+        if let Some(read_left) = facts {
+            let facts = facts_of(partition, read_left, ctx.broker.clock.now_ms());
+            described.unknown_tagged_fields.insert(log_facts::TAG, facts.encode());
+        }
         by_topic.entry(partition.topic().clone()).or_default().push(described);
     }
     let topic = |(name, mut partitions): (_, Vec<DescribeLogDirsPartition>)| {

@@ -101,7 +101,10 @@ mod tests {
     use crate::records::{Batch, BatchBuilder, Codec, HEADER_LEN, Record, records};
     use proptest::prelude::*;
 
-    fn body(rows: &[(i64, Option<Vec<u8>>, Option<Vec<u8>>)]) -> (Batch, Vec<u8>) {
+    /// Timestamp, key, value.
+    type Row = (i64, Option<Vec<u8>>, Option<Vec<u8>>);
+
+    fn body(rows: &[Row]) -> (Batch, Vec<u8>) {
         let mut builder = BatchBuilder::new(Codec::None);
         for (timestamp, key, value) in rows {
             builder.push(*timestamp, key.as_deref(), value.as_deref(), &[("h", Some(b"x")), ("n", None)]);

@@ -15,6 +15,8 @@ type Slot = [u64; 3];
 const SLOT_BYTES: usize = size_of::<Slot>();
 /// Slots behind the last home, for the run that begins there.
 const TAIL: usize = 256;
+/// A table is never smaller.
+const HOMES_MIN: usize = 16;
 /// A table that is not at its bound is at most this full, in percent.
 const RELAXED_PERCENT: u64 = 67;
 /// Hashes whose slots are asked for together, so that the waits for memory overlap.
@@ -45,7 +47,7 @@ impl KeyMap {
             hasher: SipHasher13::new_with_keys(secret, other),
             slots: Vec::new(),
             homes: 0,
-            homes_max: (bytes / SLOT_BYTES).saturating_sub(TAIL).max(TAIL),
+            homes_max: (bytes / SLOT_BYTES).saturating_sub(TAIL).max(HOMES_MIN),
             load_factor: load_factor.clamp(0.1, 0.95),
             len: 0,
             limit: 0,
@@ -55,7 +57,7 @@ impl KeyMap {
     /// Forgets everything, and gets ready for at most so many keys: what is known to be few takes little memory.
     pub(crate) fn clear(&mut self, expected: u64) {
         let relaxed = usize::try_from(expected.saturating_mul(100) / RELAXED_PERCENT).unwrap_or(usize::MAX);
-        self.homes = relaxed.clamp(TAIL, self.homes_max);
+        self.homes = relaxed.clamp(HOMES_MIN, self.homes_max);
         self.limit = if self.homes < self.homes_max {
             self.homes
         } else {

@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 
 use super::shared::Shared;
 use crate::checkpoint::{CLEANER_OFFSETS, Offsets, decode_offsets, encode_offsets};
+use crate::disk::Disk;
 use crate::error::StorageError;
 use crate::log::Log;
 
@@ -20,15 +21,20 @@ pub(super) struct Cleaned {
     file: Mutex<()>,
 }
 
+/// The offsets in the file.
+pub(super) fn read(disk: &Disk) -> Result<Offsets, StorageError> {
+    let path = disk.root().join(CLEANER_OFFSETS);
+    let Some(bytes) = disk.read_file(&path)? else { return Ok(Offsets::new()) };
+    Ok(decode_offsets(&bytes).unwrap_or_else(|reason| {
+        tracing::warn!(path = %path.display(), reason, "what has been compacted is not known: all of it is dirty");
+        Offsets::new()
+    }))
+}
+
 impl Shared {
-    /// Reads the file; once, when the logs are loaded.
+    /// Reads the file once the logs are loaded.
     pub(super) fn read_cleaned(&self) -> Result<(), StorageError> {
-        let path = self.disk.root().join(CLEANER_OFFSETS);
-        let Some(bytes) = self.disk.read_file(&path)? else { return Ok(()) };
-        let mut offsets = decode_offsets(&bytes).unwrap_or_else(|reason| {
-            tracing::warn!(path = %path.display(), reason, "what has been compacted is not known: all of it is dirty");
-            Offsets::new()
-        });
+        let mut offsets = read(&self.disk)?;
         let logs = self.logs.lock();
         offsets.retain(|(topic, partition), _| logs.contains_key(&(Arc::from(topic.as_str()), *partition)));
         drop(logs);

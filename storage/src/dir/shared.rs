@@ -151,6 +151,15 @@ impl Shared {
         if is_above || start_moved { self.checkpoint() } else { Ok(()) }
     }
 
+    /// Makes sure that the recovery point of `log` on the disk is not below `offset`, up to which it has been flushed.
+    pub(crate) fn raise_checkpoint(&self, log: &Log, offset: i64) -> Result<(), StorageError> {
+        let checkpointing = self.checkpointing.lock(); // what is being written now counts when it is on the disk
+        let is_written = !self.disk.checkpoint_due.load(Ordering::SeqCst);
+        let is_there = is_written && log.checkpointed.load(Ordering::Acquire) >= offset;
+        drop(checkpointing);
+        if is_there { Ok(()) } else { self.checkpoint() }
+    }
+
     /// Writes the checkpoint files if they would say something new.
     pub(super) fn checkpoint_if_due(&self) -> Result<(), StorageError> {
         if self.disk.checkpoint_due.load(Ordering::SeqCst) { self.checkpoint() } else { Ok(()) }

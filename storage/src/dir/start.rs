@@ -126,6 +126,7 @@ struct Checkpoints {
     recovery_points: Offsets,
     high_watermarks: Offsets,
     log_starts: Offsets,
+    cleaned: Offsets,
 }
 
 impl Checkpoints {
@@ -135,6 +136,7 @@ impl Checkpoints {
             recovery_points: read_offsets(disk, RECOVERY_POINT)?,
             high_watermarks: read_offsets(disk, HIGH_WATERMARK)?,
             log_starts: read_offsets(disk, LOG_START)?,
+            cleaned: super::cleaned::read(disk)?,
         })
     }
 
@@ -178,6 +180,7 @@ pub(super) fn load_all(
             partition: key.1,
             config,
             recovery_point: checkpoints.recovery_point(key),
+            cleaned: checkpoints.cleaned.get(key).copied().unwrap_or(0),
             log_start: checkpoints.log_starts.get(key).copied(),
             high_watermark: checkpoints.high_watermarks.get(key).copied().unwrap_or(0),
             clean,

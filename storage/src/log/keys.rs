@@ -30,6 +30,8 @@ pub struct KeyEstimate {
     pub seen_bytes: u64,
     /// Bytes of all segments.
     pub size_bytes: u64,
+    /// Bytes of segments that had to be read for it.
+    pub read_bytes: u64,
 }
 
 impl Log {
@@ -66,7 +68,14 @@ impl Log {
         if is_missing {
             self.queue_for_sketches();
         }
-        Ok(KeyEstimate { keys: all.keys(), records: all.records(), keyed: all.keyed(), seen_bytes, size_bytes })
+        Ok(KeyEstimate {
+            keys: all.keys(),
+            records: all.records(),
+            keyed: all.keyed(),
+            seen_bytes,
+            size_bytes,
+            read_bytes: read_max - left,
+        })
     }
 
     /// Makes the sketches that sealed segments lack. `pace` is told of bytes before they are worked on, may wait, and

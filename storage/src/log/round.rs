@@ -48,6 +48,10 @@ impl Log {
         if !is_written || self.flushed_offset() < dirty.first_uncleanable_offset {
             self.flush()?;
         }
+        if let Some(shared) = self.shared.upgrade() {
+            // Above its recovery point, a start takes a gap for a lost tail, and cuts what follows.
+            shared.raise_checkpoint(self, dirty.first_uncleanable_offset)?;
+        }
         memory.filter.reset();
         let all = self.segments.load_full();
         let sealed = all.len().saturating_sub(1);

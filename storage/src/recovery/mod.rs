@@ -47,6 +47,8 @@ pub(crate) struct LoadRequest<'a> {
     pub(crate) config: Arc<LogConfig>,
     /// `None` if the file that should tell is lost; a log that it lacks has never been synced.
     pub(crate) recovery_point: Option<i64>,
+    /// Below it, the log has been compacted.
+    pub(crate) cleaned: i64,
     pub(crate) log_start: Option<i64>,
     pub(crate) high_watermark: i64,
     /// The last broker closed the directory in order.

@@ -122,9 +122,12 @@ impl Loader<'_> {
                 self.quarantine(&probe, end.offset, u64::from(end.size), &reason);
                 false
             }
-            None if self.request.recovery_point.is_some() && next_base.is_some_and(|next| next > end.offset) => {
-                // Below the recovery point, compaction leaves such gaps. Above it, only a lost tail does: the directory
-                // had the next segment's name before the disk had this one's bytes.
+            None if self.request.recovery_point.is_some()
+                && next_base.is_some_and(|next| next > end.offset && next > self.request.cleaned) =>
+            {
+                // Where a log has been compacted, there are such gaps: ours only below the recovery point, Apache Kafka's
+                // above it too. Elsewhere only a lost tail leaves one: the directory had the next segment's name before
+                // the disk had this one's bytes.
                 tracing::warn!(
                     path = %probe.path("log").display(), end_offset = end.offset, next_segment = next_base,
                     "its end never reached the disk: what follows is cut"

@@ -60,7 +60,7 @@ fn memory() -> CleanerMemory {
 fn compact_once(log: &Log, now_ms: i64) -> Result<Compacted, CompactError> {
     let dirty = log.compaction_candidate(now_ms).unwrap().unwrap();
     let done = log.compact(&dirty, &mut memory(), &mut Free, now_ms)?;
-    log.set_cleaned_offset(done.clean_until).unwrap();
+    log.set_cleaned_offset(done.clean_until)?;
     Ok(done)
 }
 

@@ -258,3 +258,45 @@ fn command_line_and_environment_reach_the_typed_fields() {
     assert_eq!((config.listeners[0].host.as_str(), config.listeners[0].port), ("127.0.0.1", 0));
     assert_eq!(config.max_connections_per_ip_overrides, [("10.0.0.1".to_owned(), 3), ("::1".to_owned(), 4)]);
 }
+
+#[test]
+fn a_log_setting_out_of_kafkas_bounds_stops_the_start_with_its_name_and_what_is_allowed() {
+    for (key, bad, allowed) in [
+        ("compression.gzip.level", "10", "-1"),
+        ("compression.lz4.level", "18", "from 1 to 17"),
+        ("compression.type", "none", "snappy"),
+        ("compression.zstd.level", "23", "from -131072 to 22"),
+        ("log.cleaner.backoff.ms", "-1", "from 0"),
+        ("log.cleaner.dedupe.buffer.size", "1048576", "more than 1048576"),
+        ("log.cleaner.delete.retention.ms", "-1", "from 0"),
+        ("log.cleaner.io.buffer.size", "-1", "from 0"),
+        ("log.cleaner.max.compaction.lag.ms", "0", "from 1"),
+        ("log.cleaner.min.cleanable.ratio", "1.01", "from 0 to 1"),
+        ("log.cleaner.min.compaction.lag.ms", "-1", "from 0"),
+        ("log.cleaner.threads", "-1", "from 0"),
+        ("log.cleanup.policy", "shred", "compact, delete"),
+        ("log.flush.interval.messages", "0", "from 1"),
+        ("log.flush.offset.checkpoint.interval.ms", "-1", "from 0"),
+        ("log.index.interval.bytes", "-1", "from 0"),
+        ("log.index.size.max.bytes", "3", "from 4"),
+        ("log.message.timestamp.after.max.ms", "-1", "from 0"),
+        ("log.message.timestamp.before.max.ms", "-1", "from 0"),
+        ("log.message.timestamp.type", "Now", "LogAppendTime"),
+        ("log.preallocate", "maybe", "true or false"),
+        ("log.retention.bytes", "-2", "at least -1"),
+        ("log.retention.check.interval.ms", "0", "from 1"),
+        ("log.retention.hours", "0", "at least 1, or -1"),
+        ("log.retention.minutes", "0", "at least 1, or -1"),
+        ("log.retention.ms", "0", "at least 1, or -1"),
+        ("log.roll.hours", "0", "from 1"),
+        ("log.roll.jitter.hours", "-1", "from 0"),
+        ("log.roll.jitter.ms", "-1", "at least 0"),
+        ("log.roll.ms", "0", "at least 1"),
+        ("log.segment.bytes", "1048575", "from 1048576"),
+        ("log.segment.delete.delay.ms", "-1", "from 0"),
+        ("message.max.bytes", "-1", "from 0"),
+        ("num.recovery.threads.per.data.dir", "0", "from 1"),
+    ] {
+        assert_names(&refused(&[(key, bad)]), &[key, bad, allowed]);
+    }
+}
