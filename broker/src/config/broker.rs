@@ -163,14 +163,10 @@ impl Config {
         let unless_negative = |name: &str| usize::try_from(v.long(name)).ok();
         let factor = |name: &str| i16::try_from(v.long(name)).unwrap_or(i16::MAX);
         let segment = |name: &str| u32::try_from(v.long(name)).unwrap_or(u32::MAX);
-        let roles = v.list("process.roles");
         Self {
             node_id: v.int("node.id"),
             broker_rack: v.text("broker.rack"),
-            process_roles: Roles {
-                broker: roles.iter().any(|role| role == "broker"),
-                controller: roles.iter().any(|role| role == "controller"),
-            },
+            process_roles: roles(v),
             cluster_id: None,
             log_dirs: log_dirs(v),
             listeners,
@@ -265,6 +261,12 @@ impl Config {
 fn log_dirs(values: &Values) -> Vec<PathBuf> {
     let set = values.effective("log.dirs").is_some_and(|dirs| !dirs.is_empty());
     values.list(if set { "log.dirs" } else { "log.dir" }).into_iter().map(PathBuf::from).collect()
+}
+
+fn roles(v: &Values) -> Roles {
+    let named = v.list("process.roles");
+    let is_named = |role: &str| named.iter().any(|named| named == role);
+    Roles { broker: is_named("broker"), controller: is_named("controller") }
 }
 
 /// `HOST:PORT`, IPv6 addresses in brackets.

@@ -120,6 +120,9 @@ pub(super) fn in_parallel<T: Send>(
     done.into_iter().map(|(_, result)| result).collect()
 }
 
+/// The name and the policy that the logs of a topic share.
+type OfTopic = (Arc<str>, Arc<LogConfig>);
+
 /// What the checkpoint files say of every log.
 struct Checkpoints {
     has_recovery_points: bool,
@@ -168,7 +171,7 @@ pub(super) fn load_all(
         return Ok(total > 0);
     }
     let checkpoints = Checkpoints::read(disk)?;
-    let topics: Mutex<HashMap<String, (Arc<str>, Arc<LogConfig>)>> = Mutex::default();
+    let topics: Mutex<HashMap<String, OfTopic>> = Mutex::default();
     let load_one = |key: &(String, i32)| {
         let share = || (Arc::from(key.0.as_str()), Arc::new(config_for(&key.0)));
         let (topic, config) = topics.lock().entry(key.0.clone()).or_insert_with(share).clone();

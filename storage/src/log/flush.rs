@@ -166,10 +166,8 @@ impl FlushJob<'_> {
     /// recovery point waits, so that a start would read them there.
     pub(crate) fn finish(self, epochs: EpochFile) -> i64 {
         let log = self.log;
-        if epochs == EpochFile::Current {
-            if log.flushed.swap(self.end, Ordering::SeqCst) != self.end {
-                log.checkpoint_is_due();
-            }
+        if epochs == EpochFile::Current && log.flushed.swap(self.end, Ordering::SeqCst) != self.end {
+            log.checkpoint_is_due();
         }
         let mut writer = log.writer.lock();
         let unwritten = self.sealed.iter().filter(|s| !s.segment.is_sealed() && !s.segment.is_gone());
