@@ -89,6 +89,10 @@ impl Broker {
         broker.ports.store(Arc::new(listening.iter().map(|(name, address)| (name.clone(), address.port())).collect()));
         let mut tasks = vec![tokio::spawn(housekeeping::run(broker.clone()))];
         tasks.push(tokio::spawn(broker.groups.clone().run_timers()));
+        for flusher in broker.flushers() {
+            let flusher = flusher.clone();
+            tasks.push(tokio::task::spawn_blocking(move || housekeeping::finish_recovery(&flusher)));
+        }
         let groups = broker.groups.clone();
         tasks.push(tokio::task::spawn_blocking(move || groups.load()));
         tasks.push(tokio::spawn(retention::run(broker.clone())));

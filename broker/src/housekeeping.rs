@@ -11,6 +11,7 @@ use tokio::time::MissedTickBehavior;
 
 use crate::broker::Broker;
 use crate::limits;
+use crate::partition::Flusher;
 
 /// Runs until its task is dropped.
 pub(crate) async fn run(broker: Arc<Broker>) {
@@ -65,6 +66,13 @@ async fn purge(broker: &Arc<Broker>) {
         let (dir, now_ms) = (flusher.dir().clone(), broker.clock.now_ms());
         // A panic in there has been reported by the panic hook; the next round tries again.
         let _ = tokio::task::spawn_blocking(move || dir.purge(now_ms)).await;
+    }
+}
+
+/// Syncs what the last run had not, while requests are served.
+pub(crate) fn finish_recovery(flusher: &Flusher) {
+    if let Err(error) = flusher.dir().finish_recovery() {
+        tracing::warn!(dir = %flusher.dir().path().display(), %error, "what was recovered is not synced");
     }
 }
 

@@ -431,16 +431,14 @@ impl Segment {
             })?;
             self.disk.write_file(&self.path("timeindex"), &times)?;
             let txns = self.with_txns(|txns| encode_txns(txns))?;
-            if !txns.is_empty() {
+            if txns.is_empty() {
+                // One that an earlier life of this segment left would tell of transactions that are no more.
+                self.disk.remove_file(&self.path("txnindex"))?;
+            } else {
                 self.disk.write_file(&self.path("txnindex"), &txns)?;
             }
         }
         Ok(())
-    }
-
-    /// Removes what [`Segment::write_index_files`] wrote.
-    pub(crate) fn forget_index_files(&self) -> Result<(), StorageError> {
-        ["index", "timeindex", "txnindex"].iter().try_for_each(|suffix| self.disk.remove_file(&self.path(suffix)))
     }
 
     /// Whether its index files are written: until then, it is not to be replaced by another segment of its names.

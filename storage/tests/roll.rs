@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use jackdaw_protocol::records::Batch;
-use jackdaw_storage::{Log, LogConfig, LogDir};
+use jackdaw_storage::{Hold, Log, LogConfig, LogDir};
 use support::*;
 
 /// The smallest segments that are prepared.
@@ -164,4 +164,27 @@ fn a_jitter_longer_than_the_roll_time_rolls_no_more_often_than_time_passes() {
         append(&log, &batch(&["x"])).unwrap();
     });
     assert_eq!(log.segment_count(), 1);
+}
+
+#[test]
+fn producers_are_known_after_a_crash_though_all_that_they_wrote_was_dropped() {
+    for (flushed, tended) in [(false, false), (true, false), (false, true), (true, true)] {
+        let (temp, dir, log) = start();
+        (0..25).for_each(|i| add(&log, i));
+        if flushed {
+            log.flush().unwrap();
+        }
+        if tended {
+            log.tend().unwrap();
+        }
+        log.set_high_watermark(25);
+        let retained = log.retain(NOW + 365 * 24 * 3_600_000, Hold::NONE).unwrap();
+        assert_eq!((retained.dropped.len(), log.log_start_offset()), (3, 25));
+        drop((dir, log)); // a crash
+        let log = only_log(&open(temp.path(), &config()));
+        assert_eq!((log.log_start_offset(), log.log_end_offset()), (25, 25));
+        assert_eq!(log.producers().len(), 1, "{flushed} {tended}");
+        assert!(append(&log, &numbered(24)).unwrap().duplicate, "{flushed} {tended}");
+        add(&log, 25);
+    }
 }

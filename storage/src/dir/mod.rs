@@ -22,7 +22,7 @@ use crate::error::{OpenError, StorageError};
 use crate::log::Log;
 
 use closed::{take_closed_index, write_closed_index};
-use flush::{SYNC_TOGETHER_MIN, flush_many};
+use flush::{SYNC_TOGETHER_MIN, flush_many, flush_together};
 pub use foreign::UNFINISHED_IMPORT;
 pub(crate) use shared::Shared;
 pub use start::RecoveryProgress;
@@ -67,16 +67,25 @@ impl LogDir {
             unsketched: Mutex::default(),
             cleaned: Default::default(),
         });
-        let checked = load_all(&shared, &options, clean, closed, config_for, progress)?;
-        if checked && !clean {
-            shared.disk.sync_file_system()?;
-            shared.logs.lock().values().for_each(|log| log.mark_recovered());
-        }
+        load_all(&shared, &options, clean, closed, config_for, progress)?;
         shared.read_cleaned()?;
         // A start on a full disk serves what is there; the checkpoints of before are as right as they were.
         unless_full(shared.checkpoint_if_due())?;
         let threads = options.recovery_threads;
         Ok(LogDir { shared, meta, threads, closed: AtomicBool::new(false), _lock: lock })
+    }
+
+    /// Syncs what a start after a crash has found above the recovery points, with one sync of the file system, so that the
+    /// next crash need not look there again. May take as long as the disk needs for all that the crashed broker had not
+    /// synced; appends and reads go on, and whoever has to wait for the disk waits for this too.
+    pub fn finish_recovery(&self) -> Result<(), StorageError> {
+        let dirty: Vec<_> =
+            self.logs().into_iter().filter(|log| log.quarantine().is_none() && log.needs_flush()).collect();
+        if dirty.is_empty() {
+            return Ok(());
+        }
+        flush_together(&self.shared.disk, &dirty).into_iter().try_for_each(|(_, result)| result.map(|_| ()))?;
+        self.checkpoint()
     }
 
     /// All logs, by topic and partition.

@@ -66,13 +66,23 @@ pub(super) fn read_meta(disk: &Disk, options: &LogDirOptions) -> Result<Meta, Op
     Ok(meta)
 }
 
-/// Offsets of a checkpoint file; nothing where there is none. A file that cannot be read is replaced only by whoever
-/// decides so: recovery points are the line between a torn tail and damage.
-fn read_offsets(disk: &Disk, name: &str) -> Result<Offsets, OpenError> {
+/// Offsets of a checkpoint file; `None` where there is none, or none that can be read. A start goes on without: logs
+/// whose recovery point is lost are checked in full, and where that finds damage, nothing is cut that others follow.
+fn read_offsets(disk: &Disk, name: &str) -> Result<Option<Offsets>, OpenError> {
     let path: PathBuf = disk.root().join(name);
-    match disk.read_file(&path)? {
-        None => Ok(Offsets::new()),
-        Some(bytes) => decode_offsets(&bytes).map_err(|reason| OpenError::BadFile { path, reason }),
+    let Some(bytes) = disk.read_file(&path)? else { return Ok(None) };
+    match decode_offsets(&bytes) {
+        Ok(offsets) => Ok(Some(offsets)),
+        Err(reason) => {
+            let consequence = match name {
+                RECOVERY_POINT => "every log is checked from its beginning",
+                HIGH_WATERMARK => "high watermarks are taken from the logs",
+                _ => "records deleted from a segment that is still there may be readable again",
+            };
+            tracing::warn!(path = %path.display(), reason, consequence, "a checkpoint file is damaged, and written anew");
+            disk.checkpoint_due.store(true, Ordering::SeqCst);
+            Ok(None)
+        }
     }
 }
 
@@ -134,11 +144,12 @@ struct Checkpoints {
 
 impl Checkpoints {
     fn read(disk: &Disk) -> Result<Checkpoints, OpenError> {
+        let recovery_points = read_offsets(disk, RECOVERY_POINT)?;
         Ok(Checkpoints {
-            has_recovery_points: disk.exists(&disk.root().join(RECOVERY_POINT)),
-            recovery_points: read_offsets(disk, RECOVERY_POINT)?,
-            high_watermarks: read_offsets(disk, HIGH_WATERMARK)?,
-            log_starts: read_offsets(disk, LOG_START)?,
+            has_recovery_points: recovery_points.is_some(),
+            recovery_points: recovery_points.unwrap_or_default(),
+            high_watermarks: read_offsets(disk, HIGH_WATERMARK)?.unwrap_or_default(),
+            log_starts: read_offsets(disk, LOG_START)?.unwrap_or_default(),
             cleaned: super::cleaned::read(disk)?,
         })
     }
@@ -149,7 +160,7 @@ impl Checkpoints {
     }
 }
 
-/// Loads every partition directory; whether there were any.
+/// Loads every partition directory.
 pub(super) fn load_all(
     shared: &Arc<Shared>,
     options: &LogDirOptions,
@@ -157,7 +168,7 @@ pub(super) fn load_all(
     closed: Option<(Stamp, Vec<u8>)>,
     config_for: &(dyn Fn(&str) -> LogConfig + Sync),
     progress: &(dyn Fn(RecoveryProgress) + Sync),
-) -> Result<bool, OpenError> {
+) -> Result<(), OpenError> {
     let disk = &shared.disk;
     let mut found = stored_logs(disk)?;
     let total = found.len();
@@ -168,7 +179,7 @@ pub(super) fn load_all(
         // What the last stop left is what the checkpoint files say.
         shared.logs.lock().values().for_each(|log| log.checkpointed.store(log.flushed_offset(), Ordering::Release));
         disk.checkpoint_due.store(false, Ordering::SeqCst);
-        return Ok(total > 0);
+        return Ok(());
     }
     let checkpoints = Checkpoints::read(disk)?;
     let topics: Mutex<HashMap<String, OfTopic>> = Mutex::default();
@@ -215,6 +226,6 @@ pub(super) fn load_all(
     });
     match failure.into_inner() {
         Some(error) => Err(error),
-        None => Ok(total > 0),
+        None => Ok(()),
     }
 }

@@ -21,7 +21,7 @@ const SYNC_TOGETHER_MIN: usize = 4;
 /// What one flush has to sync: taken under the append lock, done outside of it.
 pub(crate) struct FlushJob<'a> {
     log: &'a Log,
-    _flushing: MutexGuard<'a, ()>,
+    flushing: MutexGuard<'a, ()>,
     end: i64,
     active: Arc<Segment>,
     /// `None` if nothing was appended to the active segment since the last flush.
@@ -66,6 +66,27 @@ impl Log {
         self.take_job(&mut writer, flushing)
     }
 
+    /// To be called before the files of `gone`, just dropped from the front, go: until what follows them (records,
+    /// producers, names) is on the disk, they are all that a crash would leave of the log. Gives the flush lock back.
+    pub(super) fn flush_before_removal<'a>(
+        &'a self,
+        mut writer: MutexGuard<'_, Writer>,
+        flushing: MutexGuard<'a, ()>,
+        gone: &[Arc<Segment>],
+    ) -> Result<MutexGuard<'a, ()>, StorageError> {
+        // A flush that came further has synced the next segment's name, and the snapshot where it begins. This one
+        // writes that snapshot if need be: `drop_front` left it in the list.
+        if gone.last().is_none_or(|last| last.end().offset < self.flushed_offset()) {
+            return Ok(flushing);
+        }
+        let job = self.take_job(&mut writer, flushing)?;
+        drop(writer);
+        match job.sync_files() {
+            Ok(epochs) => Ok(job.finish_holding(epochs).1),
+            Err(error) => Err(job.give_back(error)),
+        }
+    }
+
     fn take_job<'a>(&'a self, writer: &mut Writer, flushing: MutexGuard<'a, ()>) -> Result<FlushJob<'a>, StorageError> {
         let end = writer.end.offset;
         let is_dirty = end > self.flushed_offset() && end > writer.active.base();
@@ -73,7 +94,7 @@ impl Log {
         let epochs = std::mem::take(&mut writer.epochs_dirty).then(|| encode_epochs(&writer.epochs));
         Ok(FlushJob {
             log: self,
-            _flushing: flushing,
+            flushing,
             end,
             active: Arc::clone(&writer.active),
             file,
@@ -83,17 +104,9 @@ impl Log {
             fresh: std::mem::take(&mut writer.fresh),
         })
     }
-
-    /// After recovery, once the whole file system was synced.
-    pub(crate) fn mark_recovered(&self) {
-        if self.damage.is_none() {
-            self.flushed.fetch_max(self.log_end_offset(), Ordering::SeqCst);
-            self.checkpoint_is_due();
-        }
-    }
 }
 
-impl FlushJob<'_> {
+impl<'a> FlushJob<'a> {
     /// Syncs file by file.
     pub(crate) fn sync(self) -> Result<i64, StorageError> {
         match self.sync_files() {
@@ -109,7 +122,10 @@ impl FlushJob<'_> {
             disk.sync_file_system()?;
         } else {
             for sealed in &self.sealed {
-                sealed.file.sync(disk)?;
+                match &sealed.file {
+                    Some(file) => file.sync(disk)?,
+                    None => disk.sync_path(&sealed.segment.path("log"))?,
+                }
                 sealed.segment.sync_indexes()?;
                 disk.sync_path(&sealed.snapshot)?;
             }
@@ -165,19 +181,24 @@ impl FlushJob<'_> {
     /// the disk was too full for the epochs, the records are on it all the same, and their epochs in them: then the
     /// recovery point waits, so that a start would read them there.
     pub(crate) fn finish(self, epochs: EpochFile) -> i64 {
+        self.finish_holding(epochs).0
+    }
+
+    fn finish_holding(self, epochs: EpochFile) -> (i64, MutexGuard<'a, ()>) {
         let log = self.log;
         if epochs == EpochFile::Current && log.flushed.swap(self.end, Ordering::SeqCst) != self.end {
             log.checkpoint_is_due();
         }
         let mut writer = log.writer.lock();
-        let unwritten = self.sealed.iter().filter(|s| !s.segment.is_sealed() && !s.segment.is_gone());
+        let unwritten = self.sealed.iter().filter(|sealed| !sealed.is_written());
         writer.sealed.extend(unwritten.cloned());
         if epochs == EpochFile::Behind {
             writer.epochs_dirty = true;
         } else if writer.end.offset == self.end {
             self.active.pin_file(false);
         }
-        self.end
+        drop(writer);
+        (self.end, self.flushing)
     }
 
     /// What was to be synced waits for the next flush. After a failed sync there is none.

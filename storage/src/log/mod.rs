@@ -40,7 +40,8 @@ pub(crate) use flush::{EpochFile, FlushJob};
 pub use keys::KeyEstimate;
 pub(crate) use lookup::as_storage;
 pub use retain::{Dropped, Outlook, Retained};
-use roll::{Prepared, SealedFiles};
+use roll::Prepared;
+pub(crate) use roll::SealedFiles;
 pub use types::{AbortedTxn, Append, Appended, Origin, ProducerState, Slice, TimestampOffset};
 
 /// The log of one partition. All methods may be called from any thread.
@@ -108,7 +109,7 @@ pub(crate) struct Writer {
     /// When the first append since opening saw the active segment, for batches without timestamps.
     first_append_ms: Option<i64>,
     /// Ended since the last flush, with the files to write and to sync.
-    sealed: Vec<Arc<SealedFiles>>,
+    pub(crate) sealed: Vec<Arc<SealedFiles>>,
     /// The next segment's file, made beforehand.
     prepared: Option<Prepared>,
     /// It was asked for.

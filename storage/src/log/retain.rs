@@ -74,7 +74,7 @@ impl Log {
         }
         let _not_cleaning = self.config.load().compact.then(|| self.pause_cleaning());
         // Flushes and truncation use the files' names too.
-        let _flushing = self.flush_lock.lock();
+        let flushing = self.flush_lock.lock();
         let mut writer = self.writer.lock();
         self.check_writable()?;
         let config = self.config.load();
@@ -85,7 +85,7 @@ impl Log {
             self.roll(&mut writer, &config)?;
         }
         let gone = self.drop_front(&mut writer, plan.drop);
-        drop(writer);
+        let _flushing = self.flush_before_removal(writer, flushing, &gone)?;
         for segment in gone {
             if let Err(error) = segment.remove(config.file_delete_delay_ms) {
                 tracing::warn!(%error, "files that retention dropped stay until a start drops them again");
@@ -148,7 +148,7 @@ impl Log {
             writer.epochs_dirty = true;
         }
         self.segments.store(Arc::new(kept.to_vec()));
-        writer.sealed.retain(|sealed| kept.iter().any(|s| Arc::ptr_eq(s, &sealed.segment)));
+        writer.sealed.retain(|sealed| sealed.is_of(kept));
         writer.names_dirty = true;
         dropped.to_vec()
     }

@@ -6,11 +6,12 @@
 //! and gets its first blocks. Until its index files are written, a segment that ended keeps its indexes in memory and
 //! is as readable as before; a crash then costs a scan, which recovery does above the recovery point anyway.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use jackdaw_protocol::records::{HEADER_LEN, Header};
+use parking_lot::Mutex;
 
 use super::{Log, Writer};
 use crate::config::{LogConfig, TimestampType};
@@ -40,27 +41,49 @@ pub(crate) struct Prepared {
 /// A segment that ended and is not synced yet.
 pub(crate) struct SealedFiles {
     pub(super) segment: Arc<Segment>,
-    pub(super) file: Arc<DataFile>,
+    /// Kept open since it was written, so that no write-back error can be missed. `None` for one that an earlier process
+    /// has written: what that process was not told, nobody is.
+    pub(super) file: Option<Arc<DataFile>>,
     pub(super) snapshot: PathBuf,
-    snapshot_bytes: Vec<u8>,
+    /// What goes there; empty once it does.
+    unwritten: Mutex<Vec<u8>>,
 }
 
 impl SealedFiles {
-    /// Writes its index files and its snapshot, if nobody has. The caller holds the log's flush lock.
+    /// One that a start found above the recovery point; `next_base` is where the next one begins.
+    pub(crate) fn recovered(segment: Arc<Segment>, dir: &Path, next_base: i64) -> SealedFiles {
+        let snapshot = dir.join(file_name(next_base, "snapshot"));
+        SealedFiles { segment, file: None, snapshot, unwritten: Mutex::default() }
+    }
+
+    /// Writes its snapshot and its index files, as far as nobody has. The caller holds the log's flush lock, as does
+    /// everybody who removes these files.
     pub(super) fn seal(&self, disk: &Disk) -> Result<(), StorageError> {
+        let mut snapshot = self.unwritten.lock();
+        if !snapshot.is_empty() {
+            disk.write_file(&self.snapshot, &snapshot)?;
+            *snapshot = Vec::new();
+        }
+        drop(snapshot);
         if self.segment.is_sealed() || self.segment.is_gone() {
             return Ok(());
         }
-        disk.write_file(&self.snapshot, &self.snapshot_bytes)?;
         self.segment.write_index_files()?;
-        self.file.set_len(disk, u64::from(self.segment.end().size))?;
-        if self.segment.is_gone() {
-            // Dropped meanwhile: these names are nobody's any more, and nobody else's yet.
-            self.segment.forget_index_files()?;
-            return disk.remove_file(&self.snapshot);
-        }
+        let file = self.file.as_ref().map_or_else(|| self.segment.data_file(), |file| Ok(Arc::clone(file)))?;
+        file.set_len(disk, u64::from(self.segment.end().size))?;
         self.segment.mark_sealed(); // from here on, a compaction may put another segment in its place
         Ok(())
+    }
+
+    /// Whether [`SealedFiles::seal`] has nothing to do.
+    pub(super) fn is_written(&self) -> bool {
+        self.unwritten.lock().is_empty() && (self.segment.is_sealed() || self.segment.is_gone())
+    }
+
+    /// Whether it tells something of a log of these segments: of one of them, or of the producers before the first.
+    pub(super) fn is_of(&self, segments: &[Arc<Segment>]) -> bool {
+        segments.iter().any(|s| Arc::ptr_eq(s, &self.segment))
+            || segments.first().is_some_and(|first| first.base() == self.segment.end().offset)
     }
 }
 
@@ -120,7 +143,11 @@ impl Log {
             && !self.disk.exists(&path)
             && self.disk.set_name(&prepared.path, &path)?
         {
-            return Ok((self.disk.open_data(&path, false)?, prepared.reserved));
+            let opened = self.disk.open_data(&path, false).inspect_err(|_| {
+                // The next try makes a new one. If it cannot be removed, that fails, and no record is harmed.
+                let _ = self.disk.remove_file(&path);
+            });
+            return Ok((opened?, prepared.reserved));
         }
         Ok((self.disk.open_data(&path, true)?, 0))
     }
@@ -154,9 +181,9 @@ impl Log {
         old.close_file();
         writer.sealed.push(Arc::new(SealedFiles {
             segment: old,
-            file,
+            file: Some(file),
             snapshot: self.path.join(file_name(base, "snapshot")),
-            snapshot_bytes: encode_snapshot(&writer.producers),
+            unwritten: Mutex::new(encode_snapshot(&writer.producers)),
         }));
         writer.names_dirty = true;
         let next = Arc::new(next);

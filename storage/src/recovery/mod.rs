@@ -7,6 +7,7 @@
 //! are missing, short or doubtful.
 
 mod closed;
+mod epochs;
 mod indexes;
 mod listing;
 mod scan;
@@ -25,11 +26,12 @@ use crate::disk::Disk;
 use crate::disk::unless_full;
 use crate::epochs::Epochs;
 use crate::error::{OpenError, StorageError};
-use crate::log::{Damage, Log, LogParts, Writer};
+use crate::log::{Damage, Log, LogParts, SealedFiles, Writer};
 use crate::producers::Producers;
 use crate::segment::{End, Segment};
 
 pub(crate) use closed::{Shares, from_closed};
+use epochs::completed;
 pub(crate) use indexes::{check_indexes, fits, leads_to_batch, rebuild_indexes};
 use listing::{Listing, list, read_epochs, read_topic_id};
 use scan::Replay;
@@ -85,6 +87,7 @@ pub(crate) fn load(request: LoadRequest<'_>) -> Result<Loaded, OpenError> {
         cut_bytes: 0,
         damage: None,
         is_as_closed: false,
+        unsynced: Vec::new(),
     };
     loader.load_segments(&listing)?;
     loader.finish(topic_id, stored_epochs.as_ref())
@@ -102,13 +105,17 @@ struct Loader<'a> {
     pub(super) cut_bytes: u64,
     pub(super) damage: Option<Damage>,
     pub(super) is_as_closed: bool,
+    /// Sealed, and never synced for sure.
+    pub(super) unsynced: Vec<Arc<SealedFiles>>,
 }
 
 impl Loader<'_> {
     fn load_segments(&mut self, listing: &Listing) -> Result<(), OpenError> {
         let bases: Vec<i64> = listing.logs.keys().copied().collect();
         let Some(last) = bases.len().checked_sub(1) else { return self.start_at(self.request.log_start.unwrap_or(0)) };
-        let is_trusted = |i: usize| i < last && (self.request.clean || bases[i + 1] <= self.checked_from);
+        // One that ends at the recovery point itself may have been sealed after that flush: its batches are on the disk,
+        // its index files perhaps not.
+        let is_trusted = |i: usize| i < last && (self.request.clean || bases[i + 1] < self.checked_from);
         let first_doubtful = (0..last).find(|&i| !is_trusted(i)).unwrap_or(last);
         for i in 0..first_doubtful {
             self.trust(bases[i], bases[i + 1], listing)?;
@@ -167,6 +174,9 @@ impl Loader<'_> {
         let end = last_end(&self.segments);
         let mut epochs = self.replay.epochs;
         epochs.truncate_end(end);
+        if !self.request.clean && self.damage.is_none() {
+            epochs = completed(epochs, &self.segments, start)?;
+        }
         epochs.truncate_start(start);
         if self.damage.is_none() {
             if stored_epochs != Some(&epochs) {
@@ -183,6 +193,10 @@ impl Loader<'_> {
         };
         let mut writer = Writer::new(self.replay.producers, epochs, active, self.since_index);
         writer.names_dirty = !self.request.clean || stored_epochs != Some(&writer.epochs);
+        writer.epochs_dirty = stored_epochs != Some(&writer.epochs);
+        writer.sealed = self.unsynced;
+        // Nothing of it was ever synced: then maybe not its name either.
+        writer.fresh = !self.request.clean && self.request.recovery_point.unwrap_or(0) == 0;
         writer.closed_at = self.is_as_closed.then_some(end);
         let recovery_point = self.request.recovery_point.unwrap_or(0);
         let flushed = match (&self.damage, self.request.clean) {

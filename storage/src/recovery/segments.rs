@@ -9,6 +9,7 @@ use super::snapshots::load_producers;
 use crate::disk::unless_full;
 use crate::error::OpenError;
 use crate::index::{OffsetIndex, TimeIndex};
+use crate::log::SealedFiles;
 use crate::segment::{End, Segment};
 use crate::walk::{WalkError, Walker, Want};
 
@@ -101,9 +102,13 @@ impl Loader<'_> {
         if scan.bad.is_none() && u64::from(end.size) < file_len {
             scan.bad = Some((u64::from(end.size), "the file is larger than a segment can be".to_owned()));
         }
-        let expected = self.request.recovery_point.unwrap_or(0);
+        // Where nobody knows any more what had been synced, nothing is cut that others follow, or that was committed.
+        let is_unknown = self.request.recovery_point.is_none();
+        let expected = self.request.recovery_point.unwrap_or(self.request.high_watermark);
         let goes_on = match scan.bad {
-            Some((position, reason)) if self.request.clean || end.offset < expected => {
+            Some((position, reason))
+                if self.request.clean || end.offset < expected || (is_unknown && next_base.is_some()) =>
+            {
                 self.quarantine(&probe, end.offset, position, &reason);
                 false
             }
@@ -123,7 +128,9 @@ impl Loader<'_> {
                 false
             }
             None if self.request.recovery_point.is_some()
-                && next_base.is_some_and(|next| next > end.offset && next > self.request.cleaned) =>
+                && next_base.is_some_and(|next| {
+                    next > end.offset && next > self.checked_from && next > self.request.cleaned
+                }) =>
             {
                 // Where a log has been compacted, there are such gaps: ours only below the recovery point, Apache Kafka's
                 // above it too. Elsewhere only a lost tail leaves one: the directory had the next segment's name before
@@ -138,6 +145,7 @@ impl Loader<'_> {
         };
         let (disk, path) = (Arc::clone(self.request.disk), Arc::clone(&self.request.path));
         let capacity = self.request.config.segment_bytes;
+        let end = End { offset: next_base.filter(|_| goes_on).unwrap_or(end.offset), ..end };
         let segment = Segment::active(disk, path, base, capacity, end, (scan.index, scan.times, txns));
         self.since_index = scan.since_index;
         if goes_on && !is_last {
@@ -145,7 +153,11 @@ impl Loader<'_> {
             unless_full(segment.seal())?;
             segment.close_file();
         }
-        self.segments.push(Arc::new(segment));
+        let segment = Arc::new(segment);
+        if let Some(next_base) = next_base.filter(|_| goes_on) {
+            self.unsynced.push(Arc::new(SealedFiles::recovered(Arc::clone(&segment), &self.request.path, next_base)));
+        }
+        self.segments.push(segment);
         Ok(goes_on)
     }
 }
