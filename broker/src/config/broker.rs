@@ -258,15 +258,15 @@ impl Config {
     }
 }
 
+fn roles(v: &Values) -> Roles {
+    let roles = v.list("process.roles");
+    let has = |name| roles.iter().any(|role| role == name);
+    Roles { broker: has("broker"), controller: has("controller") }
+}
+
 fn log_dirs(values: &Values) -> Vec<PathBuf> {
     let set = values.effective("log.dirs").is_some_and(|dirs| !dirs.is_empty());
     values.list(if set { "log.dirs" } else { "log.dir" }).into_iter().map(PathBuf::from).collect()
-}
-
-fn roles(v: &Values) -> Roles {
-    let named = v.list("process.roles");
-    let is_named = |role: &str| named.iter().any(|named| named == role);
-    Roles { broker: is_named("broker"), controller: is_named("controller") }
 }
 
 /// `HOST:PORT`, IPv6 addresses in brackets.

@@ -39,6 +39,9 @@ pub struct RecoveryProgress {
     pub cut_bytes: u64,
 }
 
+/// What the logs of one topic share: its name and its config.
+type SharedTopic = (Arc<str>, Arc<LogConfig>);
+
 /// Splits `<topic>-<partition>`.
 fn partition_of(name: &str) -> Option<(&str, i32)> {
     let (topic, number) = name.rsplit_once('-')?;
@@ -130,9 +133,6 @@ pub(super) fn in_parallel<T: Send>(
     done.into_iter().map(|(_, result)| result).collect()
 }
 
-/// The name and the policy that the logs of a topic share.
-type OfTopic = (Arc<str>, Arc<LogConfig>);
-
 /// What the checkpoint files say of every log.
 struct Checkpoints {
     has_recovery_points: bool,
@@ -182,7 +182,7 @@ pub(super) fn load_all(
         return Ok(());
     }
     let checkpoints = Checkpoints::read(disk)?;
-    let topics: Mutex<HashMap<String, OfTopic>> = Mutex::default();
+    let topics: Mutex<HashMap<String, SharedTopic>> = Mutex::default();
     let load_one = |key: &(String, i32)| {
         let share = || (Arc::from(key.0.as_str()), Arc::new(config_for(&key.0)));
         let (topic, config) = topics.lock().entry(key.0.clone()).or_insert_with(share).clone();

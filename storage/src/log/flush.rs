@@ -13,7 +13,9 @@ use super::{Log, SealedFiles, Writer};
 use crate::checkpoint::{LEADER_EPOCHS, PARTITION_METADATA, encode_epochs};
 use crate::disk::{DataFile, unless_full};
 use crate::error::StorageError;
-use crate::segment::Segment;
+use crate::producers::{decode_snapshot, encode_snapshot};
+use crate::recovery::load_producers;
+use crate::segment::{Segment, file_name};
 
 /// From so many sealed segments on, each of four or five files, syncing the file system is cheaper.
 const SYNC_TOGETHER_MIN: usize = 4;
@@ -74,17 +76,39 @@ impl Log {
         flushing: MutexGuard<'a, ()>,
         gone: &[Arc<Segment>],
     ) -> Result<MutexGuard<'a, ()>, StorageError> {
-        // A flush that came further has synced the next segment's name, and the snapshot where it begins. This one
-        // writes that snapshot if need be: `drop_front` left it in the list.
-        if gone.last().is_none_or(|last| last.end().offset < self.flushed_offset()) {
+        let Some(last) = gone.last() else { return Ok(flushing) };
+        let first = self.segments.load()[0].base();
+        // A flush that came further has synced the next segment's name, and the snapshot where it begins.
+        if last.end().offset < self.flushed_offset() && self.has_snapshot(first)? {
             return Ok(flushing);
         }
         let job = self.take_job(&mut writer, flushing)?;
         drop(writer);
-        match job.sync_files() {
+        // The flush writes the snapshots of these segments too: a crash may bring back any of them. If the last one was
+        // lost (in a crash, on a full disk), its producers are still in their batches.
+        let sync = || {
+            job.write_sealed()?;
+            if !self.has_snapshot(first)? {
+                let producers = load_producers(&self.disk, &self.path, gone, first)?;
+                unless_full(self.disk.write_file(&self.snapshot_path(first), &encode_snapshot(&producers)))?;
+                self.disk.sync_path(&self.snapshot_path(first))?;
+            }
+            job.sync_files()
+        };
+        match sync() {
             Ok(epochs) => Ok(job.finish_holding(epochs).1),
             Err(error) => Err(job.give_back(error)),
         }
+    }
+
+    fn snapshot_path(&self, offset: i64) -> PathBuf {
+        self.path.join(file_name(offset, "snapshot"))
+    }
+
+    /// Whether the producers are told of as they were at `offset`.
+    fn has_snapshot(&self, offset: i64) -> Result<bool, StorageError> {
+        let bytes = self.disk.read_file(&self.snapshot_path(offset))?;
+        Ok(bytes.is_some_and(|bytes| decode_snapshot(&bytes).is_ok()))
     }
 
     fn take_job<'a>(&'a self, writer: &mut Writer, flushing: MutexGuard<'a, ()>) -> Result<FlushJob<'a>, StorageError> {
@@ -147,7 +171,7 @@ impl<'a> FlushJob<'a> {
     /// What has to be written before it is synced: indexes and snapshots of segments that ended.
     fn write_sealed(&self) -> Result<(), StorageError> {
         for sealed in &self.sealed {
-            // For want of space they are written later: without them, a start reads the segment.
+            // For want of space they are written later, and the recovery point waits for them: a start reads the segment.
             unless_full(sealed.seal(&self.log.disk))?;
         }
         Ok(())
@@ -178,20 +202,21 @@ impl<'a> FlushJob<'a> {
     }
 
     /// Everything is on the disk: moves the recovery point, and lets the descriptor go if nothing came meanwhile. If
-    /// the disk was too full for the epochs, the records are on it all the same, and their epochs in them: then the
-    /// recovery point waits, so that a start would read them there.
+    /// the disk was too full for the epochs or the indexes, the records are on it all the same, and what those would say
+    /// is in them: then the recovery point waits, so that a start would read it there.
     pub(crate) fn finish(self, epochs: EpochFile) -> i64 {
         self.finish_holding(epochs).0
     }
 
     fn finish_holding(self, epochs: EpochFile) -> (i64, MutexGuard<'a, ()>) {
         let log = self.log;
-        if epochs == EpochFile::Current && log.flushed.swap(self.end, Ordering::SeqCst) != self.end {
+        let unwritten: Vec<_> = self.sealed.into_iter().filter(|sealed| !sealed.is_written()).collect();
+        let is_complete = epochs == EpochFile::Current && unwritten.is_empty();
+        if is_complete && log.flushed.swap(self.end, Ordering::SeqCst) != self.end {
             log.checkpoint_is_due();
         }
         let mut writer = log.writer.lock();
-        let unwritten = self.sealed.iter().filter(|sealed| !sealed.is_written());
-        writer.sealed.extend(unwritten.cloned());
+        writer.sealed.extend(unwritten);
         if epochs == EpochFile::Behind {
             writer.epochs_dirty = true;
         } else if writer.end.offset == self.end {

@@ -134,7 +134,7 @@ impl Log {
     }
 
     /// Takes the first segments off the log, and moves its start to the next one if it lies below. Their files are the
-    /// caller's to remove. The last segment always stays.
+    /// caller's to remove, after [`Log::flush_before_removal`]. The last segment always stays.
     pub(super) fn drop_front(&self, writer: &mut Writer, count: usize) -> Vec<Arc<Segment>> {
         let segments = self.segments.load_full();
         let (dropped, kept) = segments.split_at(count.min(segments.len() - 1));
@@ -148,7 +148,6 @@ impl Log {
             writer.epochs_dirty = true;
         }
         self.segments.store(Arc::new(kept.to_vec()));
-        writer.sealed.retain(|sealed| sealed.is_of(kept));
         writer.names_dirty = true;
         dropped.to_vec()
     }

@@ -11,7 +11,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use jackdaw_protocol::records::{HEADER_LEN, Header};
-use parking_lot::Mutex;
 
 use super::{Log, Writer};
 use crate::config::{LogConfig, TimestampType};
@@ -45,28 +44,25 @@ pub(crate) struct SealedFiles {
     /// has written: what that process was not told, nobody is.
     pub(super) file: Option<Arc<DataFile>>,
     pub(super) snapshot: PathBuf,
-    /// What goes there; empty once it does.
-    unwritten: Mutex<Vec<u8>>,
+    /// Empty where a start has looked after it.
+    snapshot_bytes: Vec<u8>,
 }
 
 impl SealedFiles {
     /// One that a start found above the recovery point; `next_base` is where the next one begins.
     pub(crate) fn recovered(segment: Arc<Segment>, dir: &Path, next_base: i64) -> SealedFiles {
         let snapshot = dir.join(file_name(next_base, "snapshot"));
-        SealedFiles { segment, file: None, snapshot, unwritten: Mutex::default() }
+        SealedFiles { segment, file: None, snapshot, snapshot_bytes: Vec::new() }
     }
 
-    /// Writes its snapshot and its index files, as far as nobody has. The caller holds the log's flush lock, as does
-    /// everybody who removes these files.
+    /// Writes its snapshot and its index files, if nobody has. The caller holds the log's flush lock, as does everybody
+    /// who removes these files.
     pub(super) fn seal(&self, disk: &Disk) -> Result<(), StorageError> {
-        let mut snapshot = self.unwritten.lock();
-        if !snapshot.is_empty() {
-            disk.write_file(&self.snapshot, &snapshot)?;
-            *snapshot = Vec::new();
-        }
-        drop(snapshot);
-        if self.segment.is_sealed() || self.segment.is_gone() {
+        if self.is_written() {
             return Ok(());
+        }
+        if !self.snapshot_bytes.is_empty() {
+            disk.write_file(&self.snapshot, &self.snapshot_bytes)?;
         }
         self.segment.write_index_files()?;
         let file = self.file.as_ref().map_or_else(|| self.segment.data_file(), |file| Ok(Arc::clone(file)))?;
@@ -77,13 +73,7 @@ impl SealedFiles {
 
     /// Whether [`SealedFiles::seal`] has nothing to do.
     pub(super) fn is_written(&self) -> bool {
-        self.unwritten.lock().is_empty() && (self.segment.is_sealed() || self.segment.is_gone())
-    }
-
-    /// Whether it tells something of a log of these segments: of one of them, or of the producers before the first.
-    pub(super) fn is_of(&self, segments: &[Arc<Segment>]) -> bool {
-        segments.iter().any(|s| Arc::ptr_eq(s, &self.segment))
-            || segments.first().is_some_and(|first| first.base() == self.segment.end().offset)
+        self.segment.is_sealed() || self.segment.is_gone()
     }
 }
 
@@ -183,7 +173,7 @@ impl Log {
             segment: old,
             file: Some(file),
             snapshot: self.path.join(file_name(base, "snapshot")),
-            unwritten: Mutex::new(encode_snapshot(&writer.producers)),
+            snapshot_bytes: encode_snapshot(&writer.producers),
         }));
         writer.names_dirty = true;
         let next = Arc::new(next);
