@@ -18,32 +18,40 @@ use crate::checkpoint::{
 use crate::closed::Stamp;
 use crate::config::{LogConfig, LogDirOptions};
 use crate::disk::Disk;
-use crate::error::OpenError;
-use crate::recovery::{LoadRequest, load};
+use crate::error::{OpenError, StorageError};
+use crate::recovery::{LoadRequest, Loaded, Watch, load, unchecked_bytes};
 use crate::trash::What;
 
-/// Told after each partition that was loaded.
+/// Told after each partition that was loaded, and now and then within one that takes long.
 #[derive(Debug, Clone)]
 pub struct RecoveryProgress {
-    /// The partition's topic.
-    pub topic: Arc<str>,
-    /// Its number.
-    pub partition: i32,
     /// How many partitions are loaded by now.
     pub loaded: usize,
     /// Of how many.
     pub total: usize,
-    /// Bytes that were walked because the last stop was not clean.
+    /// Bytes that were checked by now because the last stop was not clean.
+    pub bytes_done: u64,
+    /// Of about how many.
+    pub bytes_total: u64,
+    /// The partition that was loaded just now.
+    pub log: Option<LoadedLog>,
+}
+
+/// A partition that was loaded.
+#[derive(Debug, Clone)]
+pub struct LoadedLog {
+    /// Its topic.
+    pub topic: Arc<str>,
+    /// Its number.
+    pub partition: i32,
+    /// Bytes of it that were checked.
     pub checked_bytes: u64,
     /// Bytes cut off as torn.
     pub cut_bytes: u64,
 }
 
-/// What the logs of one topic share: its name and its config.
-type SharedTopic = (Arc<str>, Arc<LogConfig>);
-
 /// Splits `<topic>-<partition>`.
-fn partition_of(name: &str) -> Option<(&str, i32)> {
+pub(super) fn partition_of(name: &str) -> Option<(&str, i32)> {
     let (topic, number) = name.rsplit_once('-')?;
     let partition = number.parse().ok().filter(|p: &i32| *p >= 0 && p.to_string() == number)?;
     (!topic.is_empty()).then_some((topic, partition))
@@ -160,6 +168,23 @@ impl Checkpoints {
     }
 }
 
+/// What the partitions of one topic share, made once for each topic.
+struct Policies<'a> {
+    config_for: &'a (dyn Fn(&str) -> LogConfig + Sync),
+    by_topic: Mutex<HashMap<String, Policy>>,
+}
+
+/// Name and policy of a topic.
+type Policy = (Arc<str>, Arc<LogConfig>);
+
+impl Policies<'_> {
+    fn of(&self, topic: &str) -> Policy {
+        let mut by_topic = self.by_topic.lock();
+        let made = || (Arc::from(topic), Arc::new((self.config_for)(topic)));
+        by_topic.entry(topic.to_owned()).or_insert_with(made).clone()
+    }
+}
+
 /// Loads every partition directory.
 pub(super) fn load_all(
     shared: &Arc<Shared>,
@@ -182,43 +207,37 @@ pub(super) fn load_all(
         return Ok(());
     }
     let checkpoints = Checkpoints::read(disk)?;
-    let topics: Mutex<HashMap<String, SharedTopic>> = Mutex::default();
-    let load_one = |key: &(String, i32)| {
-        let share = || (Arc::from(key.0.as_str()), Arc::new(config_for(&key.0)));
-        let (topic, config) = topics.lock().entry(key.0.clone()).or_insert_with(share).clone();
-        load(LoadRequest {
-            disk,
-            shared: Arc::downgrade(shared),
-            path: Arc::from(disk.root().join(format!("{}-{}", key.0, key.1))),
-            topic,
-            partition: key.1,
-            config,
-            recovery_point: checkpoints.recovery_point(key),
-            cleaned: checkpoints.cleaned.get(key).copied().unwrap_or(0),
-            log_start: checkpoints.log_starts.get(key).copied(),
-            high_watermark: checkpoints.high_watermarks.get(key).copied().unwrap_or(0),
-            clean,
-        })
+    let bytes_total = if clean { 0 } else { big_ones_first(disk, options.recovery_threads, &checkpoints, &mut found)? };
+    let tell = |bytes_done| {
+        progress(RecoveryProgress {
+            loaded: loaded.load(Ordering::Relaxed),
+            total,
+            bytes_done,
+            bytes_total,
+            log: None,
+        });
+    };
+    let watch = Watch::new(&tell);
+    let loading = Loading {
+        shared,
+        checkpoints: &checkpoints,
+        policies: Policies { config_for, by_topic: Mutex::default() },
+        clean,
+        watch: &watch,
     };
     let failure = Mutex::new(None);
     in_parallel(options.recovery_threads, found.len(), 1, |range| {
-        let key = &found[range.start];
         if failure.lock().is_some() {
             return;
         }
-        match load_one(key) {
-            Ok(one) => {
-                let topic = Arc::clone(one.log.topic_arc());
-                shared.logs.lock().insert((Arc::clone(&topic), key.1), Arc::new(one.log));
-                progress(RecoveryProgress {
-                    topic,
-                    partition: key.1,
-                    loaded: loaded.fetch_add(1, Ordering::Relaxed) + 1,
-                    total,
-                    checked_bytes: one.checked_bytes,
-                    cut_bytes: one.cut_bytes,
-                });
-            }
+        match loading.load_one(&found[range.start]) {
+            Ok(log) => progress(RecoveryProgress {
+                loaded: loaded.fetch_add(1, Ordering::Relaxed) + 1,
+                total,
+                bytes_done: watch.done(),
+                bytes_total,
+                log: Some(log),
+            }),
             Err(error) => {
                 failure.lock().get_or_insert(error);
             }
@@ -228,4 +247,59 @@ pub(super) fn load_all(
         Some(error) => Err(error),
         None => Ok(()),
     }
+}
+
+/// What the loading of every log needs to know.
+struct Loading<'a> {
+    shared: &'a Arc<Shared>,
+    checkpoints: &'a Checkpoints,
+    policies: Policies<'a>,
+    clean: bool,
+    watch: &'a Watch<'a>,
+}
+
+impl Loading<'_> {
+    fn load_one(&self, key: &(String, i32)) -> Result<LoadedLog, OpenError> {
+        let (topic, config) = self.policies.of(&key.0);
+        let loaded = load(LoadRequest {
+            disk: &self.shared.disk,
+            shared: Arc::downgrade(self.shared),
+            path: Arc::from(self.shared.disk.root().join(format!("{}-{}", key.0, key.1))),
+            topic: Arc::clone(&topic),
+            partition: key.1,
+            config,
+            recovery_point: self.checkpoints.recovery_point(key),
+            cleaned: self.checkpoints.cleaned.get(key).copied().unwrap_or(0),
+            log_start: self.checkpoints.log_starts.get(key).copied(),
+            high_watermark: self.checkpoints.high_watermarks.get(key).copied().unwrap_or(0),
+            clean: self.clean,
+            watch: self.watch,
+        })?;
+        let Loaded { log, checked_bytes, cut_bytes } = loaded;
+        self.shared.logs.lock().insert((Arc::clone(&topic), key.1), Arc::new(log));
+        Ok(LoadedLog { topic, partition: key.1, checked_bytes, cut_bytes })
+    }
+}
+
+/// Sorts logs so that the ones that take longest come first: the last thread to finish then has a small one. Answers
+/// how many bytes are to be checked in all.
+fn big_ones_first(
+    disk: &Disk,
+    threads: usize,
+    checkpoints: &Checkpoints,
+    found: &mut Vec<(String, i32)>,
+) -> Result<u64, StorageError> {
+    let measured = in_parallel(threads, found.len(), 64, |range| {
+        let bytes_of = |key: &(String, i32)| {
+            let path = disk.root().join(format!("{}-{}", key.0, key.1));
+            unchecked_bytes(disk, &path, checkpoints.recovery_point(key))
+        };
+        found[range].iter().map(bytes_of).collect::<Result<Vec<u64>, _>>()
+    });
+    let sizes = measured.into_iter().collect::<Result<Vec<_>, _>>()?.concat();
+    let total = sizes.iter().sum();
+    let mut sized: Vec<_> = sizes.into_iter().zip(std::mem::take(found)).collect();
+    sized.sort_by_key(|(bytes, _)| std::cmp::Reverse(*bytes));
+    *found = sized.into_iter().map(|(_, key)| key).collect();
+    Ok(total)
 }

@@ -7,10 +7,13 @@
 mod append;
 mod close;
 mod compact;
+mod copy;
 mod cut;
+mod damage;
 mod flush;
 mod keys;
 mod lookup;
+mod moving;
 mod read;
 mod replace;
 mod retain;
@@ -36,6 +39,7 @@ use crate::producers::Producers;
 use crate::segment::{End, Segment};
 
 pub(crate) use append::transaction_marker;
+pub(crate) use damage::{Damage, Hole};
 pub(crate) use flush::{EpochFile, FlushJob};
 pub use keys::KeyEstimate;
 pub(crate) use lookup::as_storage;
@@ -72,17 +76,13 @@ pub struct Log {
     /// Not below what the file of recovery points says of this log; -1 if it says nothing.
     pub(crate) checkpointed: AtomicI64,
     deleted: AtomicBool,
+    /// Another log, in another directory, has taken its place: it can be read for a while, and takes nothing more.
+    moved: AtomicBool,
     /// Held by a compaction from its beginning to its end, and by whoever must not meet one.
     cleaning: Mutex<()>,
     /// How many wait for the compaction to give up.
     cleaning_unwanted: AtomicUsize,
     damage: Option<Damage>,
-}
-
-/// Where the readable part of a quarantined log ends, and why.
-pub(crate) struct Damage {
-    pub(crate) offset: i64,
-    pub(crate) error: StorageError,
 }
 
 /// What only appends (and flushes and cuts, briefly) touch.
@@ -185,6 +185,7 @@ impl Log {
             checkpointed: AtomicI64::new(-1),
             deleted: AtomicBool::new(false),
             untended: AtomicBool::new(false),
+            moved: AtomicBool::new(false),
             cleaning: Mutex::new(()),
             cleaning_unwanted: AtomicUsize::new(0),
             damage: parts.damage,
@@ -318,7 +319,7 @@ impl Log {
 
     /// Why the log takes no appends and cannot be read to its end, if it is so: damage below its recovery point.
     pub fn quarantine(&self) -> Option<&StorageError> {
-        self.damage.as_ref().map(|d| &d.error)
+        self.damage.as_ref().map(Damage::error)
     }
 
     /// To be called after the recovery point, the high watermark or the start changed: the next checkpoint writes them.
@@ -341,14 +342,21 @@ impl Log {
         if self.deleted.load(Ordering::Acquire) {
             return Err(self.deleted_error());
         }
+        if self.moved.load(Ordering::Acquire) {
+            return Err(self.moved_error());
+        }
         if let Some(damage) = &self.damage {
-            return Err(damage.error.clone());
+            return Err(damage.error().clone());
         }
         self.disk.check_online()
     }
 
     fn deleted_error(&self) -> StorageError {
         StorageError::Deleted { topic: Arc::clone(&self.topic), partition: self.partition }
+    }
+
+    fn moved_error(&self) -> StorageError {
+        StorageError::Moved { topic: Arc::clone(&self.topic), partition: self.partition }
     }
 
     /// The log is being deleted: no append begins after this returns.

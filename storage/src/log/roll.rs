@@ -55,6 +55,16 @@ impl SealedFiles {
         SealedFiles { segment, file: None, snapshot, snapshot_bytes: Vec::new() }
     }
 
+    /// The same once the directory has another name, and the segment with it.
+    pub(super) fn in_directory(&self, dir: &Path, segment: &Arc<Segment>) -> SealedFiles {
+        SealedFiles {
+            segment: Arc::clone(segment),
+            file: self.file.clone(),
+            snapshot: dir.join(file_name(segment.end().offset, "snapshot")),
+            snapshot_bytes: self.snapshot_bytes.clone(),
+        }
+    }
+
     /// Writes its snapshot and its index files, if nobody has. The caller holds the log's flush lock, as does everybody
     /// who removes these files.
     pub(super) fn seal(&self, disk: &Disk) -> Result<(), StorageError> {
@@ -154,6 +164,17 @@ impl Log {
     /// [`Log::tend`] or the next flush, which syncs it before it moves the recovery point. On an error the active
     /// segment stays.
     pub(super) fn roll(&self, writer: &mut Writer, config: &LogConfig) -> Result<(), StorageError> {
+        let snapshot = encode_snapshot(&writer.producers);
+        self.roll_with(writer, config, snapshot)
+    }
+
+    /// The same, with what the snapshot of producers is to hold.
+    pub(super) fn roll_with(
+        &self,
+        writer: &mut Writer,
+        config: &LogConfig,
+        snapshot_bytes: Vec<u8>,
+    ) -> Result<(), StorageError> {
         let base = writer.end.offset;
         let next = Segment::active(
             Arc::clone(&self.disk),
@@ -173,7 +194,7 @@ impl Log {
             segment: old,
             file: Some(file),
             snapshot: self.path.join(file_name(base, "snapshot")),
-            snapshot_bytes: encode_snapshot(&writer.producers),
+            snapshot_bytes,
         }));
         writer.names_dirty = true;
         let next = Arc::new(next);

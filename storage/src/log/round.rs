@@ -43,9 +43,8 @@ impl Log {
         self.check_cleaning_wanted()?;
         // What an earlier round may have left would make a start undo this one.
         remove_leftovers(&self.disk, &self.path)?;
-        let is_below = |s: &&Arc<Segment>| s.base() < dirty.first_uncleanable_offset;
-        let is_written = self.segments.load().iter().take_while(is_below).all(|s| s.is_sealed());
-        if !is_written || self.flushed_offset() < dirty.first_uncleanable_offset {
+        // To the end: the marker of a transaction that was aborted may lie far above its records.
+        if self.needs_flush() {
             self.flush()?;
         }
         if let Some(shared) = self.shared.upgrade() {
