@@ -1,6 +1,7 @@
 //! Lookups by time, held to a plain list of offsets and timestamps: out of order, across segments and codecs, after
 //! cuts at both ends and restarts.
 #![allow(clippy::unwrap_used, reason = "a panic is a failed test")]
+#![allow(clippy::disallowed_methods, reason = "a test looks at the files and damages them")]
 
 mod support;
 
