@@ -3,6 +3,7 @@
 #![allow(clippy::disallowed_methods, reason = "a test measures how long things take and looks at the files")]
 
 mod configs;
+mod damage;
 mod idempotence;
 mod long_poll;
 mod rebalance;
