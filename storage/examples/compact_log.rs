@@ -35,10 +35,7 @@ fn main() {
     log.flush().unwrap();
     let now_ms = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis() as i64;
     let mut memory = CleanerMemory::new(buffer, 0.9, 512 << 10);
-    loop {
-        let Some(dirty) = log.compaction_candidate(now_ms).unwrap().filter(|dirty| dirty.cleanable_bytes > 0) else {
-            break;
-        };
+    while let Some(dirty) = log.compaction_candidate(now_ms).unwrap().filter(|dirty| dirty.cleanable_bytes > 0) {
         let begun = Instant::now();
         let done = log.compact(&dirty, &mut memory, &mut Unbounded, now_ms).unwrap();
         let seconds = begun.elapsed().as_secs_f64();

@@ -49,6 +49,9 @@ fn encode_lines(lines: &[String]) -> Vec<u8> {
 /// The lines after the head, which must be as many as it says.
 fn decode_lines(bytes: &[u8]) -> Result<Vec<&str>, String> {
     let text = std::str::from_utf8(bytes).map_err(|_| "it is not text".to_owned())?;
+    if !text.ends_with('\n') {
+        return Err("its last line has no end: it was cut short".to_owned());
+    }
     let mut lines = text.lines();
     match lines.next() {
         Some(VERSION) => {}

@@ -150,6 +150,18 @@ impl Segment {
         segment
     }
 
+    /// The same segment once its directory has another name.
+    pub(crate) fn in_directory(&self, dir: Arc<Path>) -> Result<Segment, StorageError> {
+        let (disk, end) = (Arc::clone(&self.disk), self.end());
+        if self.sealed.load(Ordering::Acquire) {
+            return Ok(Segment::sealed(disk, dir, self.base, end, true));
+        }
+        let index = self.index.load().as_ref().map(|index| OffsetIndex::decode(&index.encode(), end.size));
+        let times = self.with_times(|times| times.clone())?;
+        let txns = self.with_txns(|txns| txns.clone())?;
+        Ok(Segment::active(disk, dir, self.base, self.capacity(), end, (index.unwrap_or_default(), times, txns)))
+    }
+
     pub(crate) fn base(&self) -> i64 {
         self.base
     }
@@ -278,7 +290,14 @@ impl Segment {
             if start >= end.size {
                 return Ok(None);
             }
-            let header = self.header_at(&mapped, start, end)?;
+            let header = match self.header_at(&mapped, start, end) {
+                Ok(header) => header,
+                Err(error) => {
+                    // Behind damage, the batch that holds the offset may be the first that is sound again.
+                    start = self.place_behind(&mapped, start, target).ok_or(error)?;
+                    continue;
+                }
+            };
             if header.last_offset() >= offset {
                 break header;
             }
@@ -321,7 +340,8 @@ impl Segment {
         }
         stop = stop.max(start);
         while stop < limit {
-            let header = self.header_at(mapped, stop, end)?;
+            // Damage ends the range: a read that begins there tells of it. The first batch has been looked at.
+            let Ok(header) = self.header_at(mapped, stop, end) else { break };
             let next = u64::from(stop) + header.size_in_bytes() as u64;
             if next > u64::from(limit) || header.last_offset() >= upper_bound {
                 break;
@@ -418,6 +438,11 @@ impl Segment {
 
     /// Writes the index files and gives back the blocks reserved beyond the end. Not synced yet.
     pub(crate) fn write_indexes(&self) -> Result<(), StorageError> {
+        self.write_index_files()?;
+        self.data_file()?.set_len(&self.disk, u64::from(self.end().size))
+    }
+
+    pub(crate) fn write_index_files(&self) -> Result<(), StorageError> {
         if let Some(index) = &*self.index.load() {
             self.disk.write_file(&self.path("index"), &index.encode())?;
             let times = self.with_times(|times| {
@@ -426,11 +451,19 @@ impl Segment {
             })?;
             self.disk.write_file(&self.path("timeindex"), &times)?;
             let txns = self.with_txns(|txns| encode_txns(txns))?;
-            if !txns.is_empty() {
+            if txns.is_empty() {
+                // One that an earlier life of this segment left would tell of transactions that are no more.
+                self.disk.remove_file(&self.path("txnindex"))?;
+            } else {
                 self.disk.write_file(&self.path("txnindex"), &txns)?;
             }
         }
-        self.data_file()?.set_len(&self.disk, u64::from(self.end().size))
+        Ok(())
+    }
+
+    /// Whether its index files are written: until then, it is not to be replaced by another segment of its names.
+    pub(crate) fn is_sealed(&self) -> bool {
+        self.sealed.load(Ordering::Acquire)
     }
 
     /// No more appends: indexes go to their files and leave memory.

@@ -87,6 +87,7 @@ fn the_log_is_the_same_after_a_clean_close_and_after_a_crash() {
             (read_all(&log), log.producers(), log.epoch_end_offset(1), log.size_bytes())
         };
         let dir = open(temp.path(), &tiny());
+        dir.finish_recovery().unwrap();
         let log = only_log(&dir);
         assert_eq!((log.topic(), log.partition(), log.topic_id()), (TOPIC, 0, Uuid::from_u128(7)));
         assert_eq!(

@@ -86,9 +86,7 @@ fn damage_below_the_recovery_point_is_quarantined_and_nothing_is_cut() {
     let all = crashed(temp.path(), &config, 8);
     let file = data_files(&partition_path(temp.path())).pop().unwrap();
     let bytes = std::fs::read(&file).unwrap();
-    let mut broken_length = bytes.clone();
-    broken_length[5 * size + 8] = 0x7f;
-    for (bad, kept) in [(broken_length, 10), (bytes[..6 * size].to_vec(), 12), (bytes[..6 * size + 30].to_vec(), 12)] {
+    for (bad, kept) in [(bytes[..6 * size].to_vec(), 12), (bytes[..6 * size + 30].to_vec(), 12)] {
         std::fs::write(&file, &bad).unwrap();
         for _ in 0..2 {
             // Twice: a clean close of the directory must not make the damage good.
@@ -272,4 +270,30 @@ fn a_segment_that_lost_its_end_above_the_recovery_point_ends_the_log() {
     assert_eq!(read_all(&log), all[..end as usize]);
     append(&log, &sequenced(3, 0, end as i32, &["goes", "on"])).unwrap();
     assert_eq!(read_all(&log).len(), end as usize + 2);
+}
+
+#[test]
+fn the_first_flush_after_a_crash_syncs_every_segment_above_the_recovery_point() {
+    let config = LogConfig { segment_bytes: 300, ..tiny() };
+    let temp = fast_temp();
+    crashed(temp.path(), &config, 3);
+    let above: Vec<_> = data_files(&partition_path(temp.path())).into_iter().skip(1).collect();
+    assert!(above.len() >= 2, "the log has too few segments for this test");
+    let synced = Arc::new(parking_lot::Mutex::new(Vec::new()));
+    let noted = Arc::clone(&synced);
+    let dir = open_with(temp.path(), &config, |options| {
+        options.faults = Some(Arc::new(move |asked: Operation, path: &Path| {
+            if asked == Operation::Sync {
+                noted.lock().push(path.to_owned());
+            }
+            Ok(())
+        }));
+    });
+    let log = only_log(&dir);
+    synced.lock().clear();
+    assert!(log.flushed_offset() < log.log_end_offset(), "nothing has synced it yet");
+    assert_eq!(log.flush().unwrap(), log.log_end_offset());
+    let synced = synced.lock();
+    let whole = synced.iter().any(|path| path == temp.path());
+    assert!(whole || above.iter().all(|file| synced.contains(file)), "{synced:?}");
 }

@@ -322,7 +322,7 @@ fn compact_and_delete_do_both() {
     both.alter(&[HELD]);
     both.alter(&[("retention.ms", &(50 * HOUR).to_string())]);
     let old = both.kafka.segments();
-    both.sides().map(|side| {
+    both.each(|side| {
         side.until("old segments that go", |side| {
             let start = requests::list_offset(&mut side.client, &side.topic, 0, -2);
             if start > 0 { Ok(()) } else { Err(format!("{:?} of {old:?}", side.segments())) }
@@ -338,7 +338,7 @@ fn records_of_a_compacted_topic_cannot_be_deleted_by_request() {
     both.produce(&one("b", "1"));
     assert_eq!(both.delete_records(1).0, 44);
     both.alter(&[("cleanup.policy", "compact,delete")]);
-    both.sides().map(|side| {
+    both.each(|side| {
         side.until("records that may be deleted", |side| {
             let answer = side.delete_records(1);
             if answer == (0, 1) { Ok(()) } else { Err(format!("{answer:?}")) }

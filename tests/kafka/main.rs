@@ -9,6 +9,7 @@
 
 mod both;
 mod compaction;
+mod exchange;
 mod left;
 mod retention;
 mod rolls;

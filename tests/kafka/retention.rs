@@ -103,7 +103,7 @@ fn a_timestamp_too_far_in_the_future_or_the_past_is_refused() {
     assert_eq!(both.try_produce(&batch(0, now + 2 * HOUR)).0, 32);
     assert_eq!(both.try_produce(&batch(0, now + HOUR / 2)).0, 0);
     both.alter(&[("message.timestamp.before.max.ms", &HOUR.to_string())]);
-    both.sides().map(|side| {
+    both.each(|side| {
         side.until("an old timestamp that is refused", |side| {
             let bytes = batch(1, now - 2 * HOUR);
             let answer = jackdaw_test_support::requests::produce_bytes(&mut side.client, &side.topic, 0, bytes);

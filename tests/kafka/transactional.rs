@@ -13,16 +13,16 @@ use crate::both::Side;
 /// Answers that mean: not yet.
 const NOT_YET: [i16; 4] = [14, 15, 16, 51];
 
-pub struct Transactional {
+pub(crate) struct Transactional {
     name: String,
     client: Client,
-    pub id: i64,
+    pub(crate) id: i64,
     epoch: i16,
     sequence: i32,
 }
 
 impl Transactional {
-    pub fn new(mut client: Client, name: &str) -> Transactional {
+    pub(crate) fn new(mut client: Client, name: &str) -> Transactional {
         let find = FindCoordinatorRequest::default().with_key(text(name)).with_key_type(1);
         while NOT_YET.contains(&client.call(3, &find).error_code) {}
         let init = InitProducerIdRequest::default()
@@ -45,7 +45,7 @@ impl Transactional {
     }
 
     /// One batch, within the transaction that is open or begins with it.
-    pub fn produce(&mut self, name: &str, codec: Codec, timestamp: i64, records: &[(&str, Option<&str>)]) {
+    pub(crate) fn produce(&mut self, name: &str, codec: Codec, timestamp: i64, records: &[(&str, Option<&str>)]) {
         let wanted = AddPartitionsToTxnTopic::default().with_name(topic(name)).with_partitions(vec![0]);
         let add = AddPartitionsToTxnRequest::default()
             .with_v3_and_below_transactional_id(TransactionalId(text(&self.name)))
@@ -73,7 +73,7 @@ impl Transactional {
     }
 
     /// Commits or aborts, and waits until the marker is in the log.
-    pub fn end(&mut self, side: &mut Side, commit: bool) {
+    pub(crate) fn end(&mut self, side: &mut Side, commit: bool) {
         let end = requests::list_offset(&mut side.client, &side.topic, 0, -1);
         let request = EndTxnRequest::default()
             .with_transactional_id(TransactionalId(text(&self.name)))

@@ -3,7 +3,8 @@
 
 use bytes::Bytes;
 use jackdaw_protocol::records::Codec;
-use jackdaw_test_support::requests;
+use jackdaw_test_support::kafka::Kafka;
+use jackdaw_test_support::{Client, requests};
 
 use crate::both::{Both, Side, THEN, records};
 use crate::left::Left;
@@ -36,14 +37,22 @@ fn told(left: &Left) -> Vec<String> {
     texts
 }
 
-fn producers(side: &Side, names: &[&str]) -> Vec<Transactional> {
-    let client = || jackdaw_test_support::kafka::Kafka::shared().client();
-    names.iter().map(|name| Transactional::new(client(), &format!("{}-{name}", side.topic))).collect()
+fn shared_client() -> Client {
+    Kafka::shared().client()
+}
+
+fn producers(connect: &dyn Fn() -> Client, side: &Side, names: &[&str]) -> Vec<Transactional> {
+    names.iter().map(|name| Transactional::new(connect(), &format!("{}-{name}", side.topic))).collect()
 }
 
 /// Three producers, whose transactions overlap: what is aborted had newer values of keys that were committed before and after.
 fn interwoven(side: &mut Side, codec: Codec) {
-    let mut producers = producers(side, &["one", "two", "three"]);
+    interwoven_by(&shared_client, side, codec);
+}
+
+/// The same in any Kafka.
+pub(crate) fn interwoven_by(connect: &dyn Fn() -> Client, side: &mut Side, codec: Codec) {
+    let mut producers = producers(connect, side, &["one", "two", "three"]);
     let [one, two, three] = &mut producers[..] else { unreachable!("three were asked for") };
     let topic = side.topic.clone();
     one.produce(&topic, codec, THEN, &[("a", Some("committed 1")), ("b", Some("committed 1"))]);
@@ -122,7 +131,7 @@ fn compaction_stops_before_an_open_transaction() {
     let mut both = Both::taken_over("txn-open", &[COMPACT, HELD, EAGER, SMALL], |kafka| {
         interwoven(kafka, Codec::None);
         seal_in(kafka);
-        let mut producer = producers(kafka, &["open"]).remove(0);
+        let mut producer = producers(&shared_client, kafka, &["open"]).remove(0);
         let topic = kafka.topic.clone();
         producer.produce(&topic, Codec::None, THEN + 10, &[("a", Some("undecided")), ("z", Some("undecided"))]);
         open = Some(producer);

@@ -72,6 +72,10 @@ pub struct Config {
     pub log_flush_offset_checkpoint_interval_ms: u64,
     pub log_flush_start_offset_checkpoint_interval_ms: u64,
     pub replica_high_watermark_checkpoint_interval_ms: u64,
+    /// Bound of all moves into one log directory.
+    pub replica_alter_log_dirs_io_max_bytes_per_second: usize,
+    /// Directories that get no new partition, as `log.dirs` writes them; `*` for all.
+    pub cordoned_log_dirs: Vec<String>,
     pub log_cleaner_enable: bool,
     pub log_cleaner_threads: usize,
     pub log_cleaner_backoff_ms: u64,
@@ -163,14 +167,10 @@ impl Config {
         let unless_negative = |name: &str| usize::try_from(v.long(name)).ok();
         let factor = |name: &str| i16::try_from(v.long(name)).unwrap_or(i16::MAX);
         let segment = |name: &str| u32::try_from(v.long(name)).unwrap_or(u32::MAX);
-        let roles = v.list("process.roles");
         Self {
             node_id: v.int("node.id"),
             broker_rack: v.text("broker.rack"),
-            process_roles: Roles {
-                broker: roles.iter().any(|role| role == "broker"),
-                controller: roles.iter().any(|role| role == "controller"),
-            },
+            process_roles: roles(v),
             cluster_id: None,
             log_dirs: log_dirs(v),
             listeners,
@@ -201,6 +201,8 @@ impl Config {
             log_flush_scheduler_interval_ms: v.long("log.flush.scheduler.interval.ms"),
             log_flush_offset_checkpoint_interval_ms: ms("log.flush.offset.checkpoint.interval.ms"),
             log_flush_start_offset_checkpoint_interval_ms: ms("log.flush.start.offset.checkpoint.interval.ms"),
+            replica_alter_log_dirs_io_max_bytes_per_second: v.size("replica.alter.log.dirs.io.max.bytes.per.second"),
+            cordoned_log_dirs: v.list("cordoned.log.dirs"),
             replica_high_watermark_checkpoint_interval_ms: ms("replica.high.watermark.checkpoint.interval.ms"),
             log_cleaner_enable: v.flag("log.cleaner.enable"),
             log_cleaner_threads: v.size("log.cleaner.threads"),
@@ -260,6 +262,12 @@ impl Config {
     pub fn metrics_listener(&self) -> Option<(String, u16)> {
         self.values.effective(table::METRICS_LISTENER).and_then(metrics_listener)
     }
+}
+
+fn roles(v: &Values) -> Roles {
+    let roles = v.list("process.roles");
+    let has = |name| roles.iter().any(|role| role == name);
+    Roles { broker: has("broker"), controller: has("controller") }
 }
 
 fn log_dirs(values: &Values) -> Vec<PathBuf> {

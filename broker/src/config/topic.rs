@@ -1,6 +1,7 @@
 //! The settings of one topic: its own where set, else the broker's.
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock};
 
 use jackdaw_storage::{LogConfig, TimestampType};
 
@@ -67,6 +68,23 @@ pub struct TopicConfig {
     pub write_caching: bool,
     /// From the broker: how long a producer's sequence state outlives its last write.
     pub producer_id_expiration_ms: i64,
+    shared_log: Derived,
+}
+
+/// What follows from the other settings: made anew for a copy, which may be changed, and no part of a comparison.
+#[derive(Debug, Default)]
+struct Derived(OnceLock<Arc<LogConfig>>);
+
+impl Clone for Derived {
+    fn clone(&self) -> Self {
+        Self::default()
+    }
+}
+
+impl PartialEq for Derived {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
 }
 
 impl TopicConfig {
@@ -74,6 +92,12 @@ impl TopicConfig {
     /// should one turn up all the same, the broker's value holds.
     pub fn resolve(overrides: &BTreeMap<String, String>, broker: &Config) -> Self {
         Self::read(overrides, &broker.values)
+    }
+
+    /// [`TopicConfig::log`], once for all partitions of the topic.
+    #[must_use]
+    pub fn shared_log(&self) -> Arc<LogConfig> {
+        self.shared_log.0.get_or_init(|| Arc::new(self.log())).clone()
     }
 
     /// What the log itself needs to know.
@@ -152,6 +176,7 @@ impl TopicConfig {
             unclean_leader_election_enable: flag("unclean.leader.election.enable"),
             write_caching: flag(table::WRITE_CACHING),
             producer_id_expiration_ms: broker.long("producer.id.expiration.ms"),
+            shared_log: Derived::default(),
         }
     }
 }

@@ -181,7 +181,10 @@ mod tests {
         TopicConfig::resolve(&own, &Config::default())
     }
 
-    fn batch(codec: Codec, records: &[(i64, Option<&[u8]>, &[u8])]) -> Batch {
+    /// Timestamp, key and value of a record.
+    type Given<'a> = (i64, Option<&'a [u8]>, &'a [u8]);
+
+    fn batch(codec: Codec, records: &[Given<'_>]) -> Batch {
         let mut builder = BatchBuilder::new(codec);
         records.iter().for_each(|(time, key, value)| builder.push(*time, *key, Some(value), &[]));
         Batch::check(builder.build()).unwrap()

@@ -9,11 +9,15 @@ use crate::log::{EpochFile, FlushJob, Log};
 /// From so many dirty logs on, syncing the file system is cheaper than syncing their files.
 pub(super) const SYNC_TOGETHER_MIN: usize = 16;
 
-pub(super) fn flush_many(disk: &Arc<Disk>, logs: &[Arc<Log>]) -> Vec<(usize, Result<i64, StorageError>)> {
-    let one_by_one = |indexes: Vec<usize>| indexes.into_iter().map(|i| (i, logs[i].flush())).collect::<Vec<_>>();
+pub(super) fn flush_many(disk: &Disk, logs: &[Arc<Log>]) -> Vec<(usize, Result<i64, StorageError>)> {
     if logs.len() <= SYNC_TOGETHER_MIN {
-        return one_by_one((0..logs.len()).collect());
+        return logs.iter().map(|log| log.flush()).enumerate().collect();
     }
+    flush_together(disk, logs)
+}
+
+/// With one sync of the file system.
+pub(super) fn flush_together(disk: &Disk, logs: &[Arc<Log>]) -> Vec<(usize, Result<i64, StorageError>)> {
     let mut results = Vec::with_capacity(logs.len());
     let mut jobs: Vec<(usize, FlushJob<'_>, EpochFile)> = Vec::with_capacity(logs.len());
     let mut busy = Vec::new(); // being flushed by somebody else, or listed twice
@@ -21,7 +25,7 @@ pub(super) fn flush_many(disk: &Arc<Disk>, logs: &[Arc<Log>]) -> Vec<(usize, Res
         match log.try_flush_job() {
             None => busy.push(i),
             Some(Err(error)) => results.push((i, Err(error))),
-            Some(Ok(job)) => match job.stage_epochs() {
+            Some(Ok(job)) => match job.stage() {
                 Ok(epochs) => jobs.push((i, job, epochs)),
                 Err(error) => results.push((i, Err(job.give_back(error)))),
             },
@@ -31,7 +35,7 @@ pub(super) fn flush_many(disk: &Arc<Disk>, logs: &[Arc<Log>]) -> Vec<(usize, Res
         Ok(()) => results.extend(jobs.into_iter().map(|(i, job, epochs)| (i, Ok(job.finish(epochs))))),
         Err(error) => results.extend(jobs.into_iter().map(|(i, job, _)| (i, Err(job.give_back(error.clone()))))),
     }
-    results.extend(one_by_one(busy));
+    results.extend(busy.into_iter().map(|i| (i, logs[i].flush())));
     results
 }
 

@@ -18,29 +18,40 @@ use crate::checkpoint::{
 use crate::closed::Stamp;
 use crate::config::{LogConfig, LogDirOptions};
 use crate::disk::Disk;
-use crate::error::OpenError;
-use crate::recovery::{LoadRequest, load};
+use crate::error::{OpenError, StorageError};
+use crate::recovery::{LoadRequest, Loaded, Watch, load, unchecked_bytes};
 use crate::trash::What;
 
-/// Told after each partition that was loaded.
+/// Told after each partition that was loaded, and now and then within one that takes long.
 #[derive(Debug, Clone)]
 pub struct RecoveryProgress {
-    /// The partition's topic.
-    pub topic: Arc<str>,
-    /// Its number.
-    pub partition: i32,
     /// How many partitions are loaded by now.
     pub loaded: usize,
     /// Of how many.
     pub total: usize,
-    /// Bytes that were walked because the last stop was not clean.
+    /// Bytes that were checked by now because the last stop was not clean.
+    pub bytes_done: u64,
+    /// Of about how many.
+    pub bytes_total: u64,
+    /// The partition that was loaded just now.
+    pub log: Option<LoadedLog>,
+}
+
+/// A partition that was loaded.
+#[derive(Debug, Clone)]
+pub struct LoadedLog {
+    /// Its topic.
+    pub topic: Arc<str>,
+    /// Its number.
+    pub partition: i32,
+    /// Bytes of it that were checked.
     pub checked_bytes: u64,
     /// Bytes cut off as torn.
     pub cut_bytes: u64,
 }
 
 /// Splits `<topic>-<partition>`.
-fn partition_of(name: &str) -> Option<(&str, i32)> {
+pub(super) fn partition_of(name: &str) -> Option<(&str, i32)> {
     let (topic, number) = name.rsplit_once('-')?;
     let partition = number.parse().ok().filter(|p: &i32| *p >= 0 && p.to_string() == number)?;
     (!topic.is_empty()).then_some((topic, partition))
@@ -66,13 +77,23 @@ pub(super) fn read_meta(disk: &Disk, options: &LogDirOptions) -> Result<Meta, Op
     Ok(meta)
 }
 
-/// Offsets of a checkpoint file; nothing where there is none. A file that cannot be read is replaced only by whoever
-/// decides so: recovery points are the line between a torn tail and damage.
-fn read_offsets(disk: &Disk, name: &str) -> Result<Offsets, OpenError> {
+/// Offsets of a checkpoint file; `None` where there is none, or none that can be read. A start goes on without: logs
+/// whose recovery point is lost are checked in full, and where that finds damage, nothing is cut that others follow.
+fn read_offsets(disk: &Disk, name: &str) -> Result<Option<Offsets>, OpenError> {
     let path: PathBuf = disk.root().join(name);
-    match disk.read_file(&path)? {
-        None => Ok(Offsets::new()),
-        Some(bytes) => decode_offsets(&bytes).map_err(|reason| OpenError::BadFile { path, reason }),
+    let Some(bytes) = disk.read_file(&path)? else { return Ok(None) };
+    match decode_offsets(&bytes) {
+        Ok(offsets) => Ok(Some(offsets)),
+        Err(reason) => {
+            let consequence = match name {
+                RECOVERY_POINT => "every log is checked from its beginning",
+                HIGH_WATERMARK => "high watermarks are taken from the logs",
+                _ => "records deleted from a segment that is still there may be readable again",
+            };
+            tracing::warn!(path = %path.display(), reason, consequence, "a checkpoint file is damaged, and written anew");
+            disk.checkpoint_due.store(true, Ordering::SeqCst);
+            Ok(None)
+        }
     }
 }
 
@@ -131,11 +152,12 @@ struct Checkpoints {
 
 impl Checkpoints {
     fn read(disk: &Disk) -> Result<Checkpoints, OpenError> {
+        let recovery_points = read_offsets(disk, RECOVERY_POINT)?;
         Ok(Checkpoints {
-            has_recovery_points: disk.exists(&disk.root().join(RECOVERY_POINT)),
-            recovery_points: read_offsets(disk, RECOVERY_POINT)?,
-            high_watermarks: read_offsets(disk, HIGH_WATERMARK)?,
-            log_starts: read_offsets(disk, LOG_START)?,
+            has_recovery_points: recovery_points.is_some(),
+            recovery_points: recovery_points.unwrap_or_default(),
+            high_watermarks: read_offsets(disk, HIGH_WATERMARK)?.unwrap_or_default(),
+            log_starts: read_offsets(disk, LOG_START)?.unwrap_or_default(),
             cleaned: super::cleaned::read(disk)?,
         })
     }
@@ -146,7 +168,24 @@ impl Checkpoints {
     }
 }
 
-/// Loads every partition directory; whether there were any.
+/// What the partitions of one topic share, made once for each topic.
+struct Policies<'a> {
+    config_for: &'a (dyn Fn(&str) -> LogConfig + Sync),
+    by_topic: Mutex<HashMap<String, Policy>>,
+}
+
+/// Name and policy of a topic.
+type Policy = (Arc<str>, Arc<LogConfig>);
+
+impl Policies<'_> {
+    fn of(&self, topic: &str) -> Policy {
+        let mut by_topic = self.by_topic.lock();
+        let made = || (Arc::from(topic), Arc::new((self.config_for)(topic)));
+        by_topic.entry(topic.to_owned()).or_insert_with(made).clone()
+    }
+}
+
+/// Loads every partition directory.
 pub(super) fn load_all(
     shared: &Arc<Shared>,
     options: &LogDirOptions,
@@ -154,7 +193,7 @@ pub(super) fn load_all(
     closed: Option<(Stamp, Vec<u8>)>,
     config_for: &(dyn Fn(&str) -> LogConfig + Sync),
     progress: &(dyn Fn(RecoveryProgress) + Sync),
-) -> Result<bool, OpenError> {
+) -> Result<(), OpenError> {
     let disk = &shared.disk;
     let mut found = stored_logs(disk)?;
     let total = found.len();
@@ -165,46 +204,40 @@ pub(super) fn load_all(
         // What the last stop left is what the checkpoint files say.
         shared.logs.lock().values().for_each(|log| log.checkpointed.store(log.flushed_offset(), Ordering::Release));
         disk.checkpoint_due.store(false, Ordering::SeqCst);
-        return Ok(total > 0);
+        return Ok(());
     }
     let checkpoints = Checkpoints::read(disk)?;
-    let topics: Mutex<HashMap<String, (Arc<str>, Arc<LogConfig>)>> = Mutex::default();
-    let load_one = |key: &(String, i32)| {
-        let share = || (Arc::from(key.0.as_str()), Arc::new(config_for(&key.0)));
-        let (topic, config) = topics.lock().entry(key.0.clone()).or_insert_with(share).clone();
-        load(LoadRequest {
-            disk,
-            shared: Arc::downgrade(shared),
-            path: Arc::from(disk.root().join(format!("{}-{}", key.0, key.1))),
-            topic,
-            partition: key.1,
-            config,
-            recovery_point: checkpoints.recovery_point(key),
-            cleaned: checkpoints.cleaned.get(key).copied().unwrap_or(0),
-            log_start: checkpoints.log_starts.get(key).copied(),
-            high_watermark: checkpoints.high_watermarks.get(key).copied().unwrap_or(0),
-            clean,
-        })
+    let bytes_total = if clean { 0 } else { big_ones_first(disk, options.recovery_threads, &checkpoints, &mut found)? };
+    let tell = |bytes_done| {
+        progress(RecoveryProgress {
+            loaded: loaded.load(Ordering::Relaxed),
+            total,
+            bytes_done,
+            bytes_total,
+            log: None,
+        });
+    };
+    let watch = Watch::new(&tell);
+    let loading = Loading {
+        shared,
+        checkpoints: &checkpoints,
+        policies: Policies { config_for, by_topic: Mutex::default() },
+        clean,
+        watch: &watch,
     };
     let failure = Mutex::new(None);
     in_parallel(options.recovery_threads, found.len(), 1, |range| {
-        let key = &found[range.start];
         if failure.lock().is_some() {
             return;
         }
-        match load_one(key) {
-            Ok(one) => {
-                let topic = Arc::clone(one.log.topic_arc());
-                shared.logs.lock().insert((Arc::clone(&topic), key.1), Arc::new(one.log));
-                progress(RecoveryProgress {
-                    topic,
-                    partition: key.1,
-                    loaded: loaded.fetch_add(1, Ordering::Relaxed) + 1,
-                    total,
-                    checked_bytes: one.checked_bytes,
-                    cut_bytes: one.cut_bytes,
-                });
-            }
+        match loading.load_one(&found[range.start]) {
+            Ok(log) => progress(RecoveryProgress {
+                loaded: loaded.fetch_add(1, Ordering::Relaxed) + 1,
+                total,
+                bytes_done: watch.done(),
+                bytes_total,
+                log: Some(log),
+            }),
             Err(error) => {
                 failure.lock().get_or_insert(error);
             }
@@ -212,6 +245,61 @@ pub(super) fn load_all(
     });
     match failure.into_inner() {
         Some(error) => Err(error),
-        None => Ok(total > 0),
+        None => Ok(()),
     }
+}
+
+/// What the loading of every log needs to know.
+struct Loading<'a> {
+    shared: &'a Arc<Shared>,
+    checkpoints: &'a Checkpoints,
+    policies: Policies<'a>,
+    clean: bool,
+    watch: &'a Watch<'a>,
+}
+
+impl Loading<'_> {
+    fn load_one(&self, key: &(String, i32)) -> Result<LoadedLog, OpenError> {
+        let (topic, config) = self.policies.of(&key.0);
+        let loaded = load(LoadRequest {
+            disk: &self.shared.disk,
+            shared: Arc::downgrade(self.shared),
+            path: Arc::from(self.shared.disk.root().join(format!("{}-{}", key.0, key.1))),
+            topic: Arc::clone(&topic),
+            partition: key.1,
+            config,
+            recovery_point: self.checkpoints.recovery_point(key),
+            cleaned: self.checkpoints.cleaned.get(key).copied().unwrap_or(0),
+            log_start: self.checkpoints.log_starts.get(key).copied(),
+            high_watermark: self.checkpoints.high_watermarks.get(key).copied().unwrap_or(0),
+            clean: self.clean,
+            watch: self.watch,
+        })?;
+        let Loaded { log, checked_bytes, cut_bytes } = loaded;
+        self.shared.logs.lock().insert((Arc::clone(&topic), key.1), Arc::new(log));
+        Ok(LoadedLog { topic, partition: key.1, checked_bytes, cut_bytes })
+    }
+}
+
+/// Sorts logs so that the ones that take longest come first: the last thread to finish then has a small one. Answers
+/// how many bytes are to be checked in all.
+fn big_ones_first(
+    disk: &Disk,
+    threads: usize,
+    checkpoints: &Checkpoints,
+    found: &mut Vec<(String, i32)>,
+) -> Result<u64, StorageError> {
+    let measured = in_parallel(threads, found.len(), 64, |range| {
+        let bytes_of = |key: &(String, i32)| {
+            let path = disk.root().join(format!("{}-{}", key.0, key.1));
+            unchecked_bytes(disk, &path, checkpoints.recovery_point(key))
+        };
+        found[range].iter().map(bytes_of).collect::<Result<Vec<u64>, _>>()
+    });
+    let sizes = measured.into_iter().collect::<Result<Vec<_>, _>>()?.concat();
+    let total = sizes.iter().sum();
+    let mut sized: Vec<_> = sizes.into_iter().zip(std::mem::take(found)).collect();
+    sized.sort_by_key(|(bytes, _)| std::cmp::Reverse(*bytes));
+    *found = sized.into_iter().map(|(_, key)| key).collect();
+    Ok(total)
 }

@@ -87,6 +87,20 @@ impl Operation {
 /// Bytes of all maps that may count as the process's own before it lets go of them.
 const RESIDENT_MAX: usize = 16 << 20;
 
+/// The whole of a small file of a directory that is not open; `None` if there is no such file.
+pub(crate) fn read_unopened(path: &Path) -> Result<Option<Vec<u8>>, StorageError> {
+    match System.read_file(path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(StorageError::io("read", path, error)),
+    }
+}
+
+/// The path without links, dots or, where there is nothing of that name yet, at least absolute.
+pub(crate) fn real_path(path: &Path) -> PathBuf {
+    std::fs::canonicalize(path).or_else(|_| std::path::absolute(path)).unwrap_or_else(|_| path.to_owned())
+}
+
 /// What a directory listing tells of one entry.
 pub(crate) struct Entry {
     pub(crate) name: String,
@@ -291,9 +305,18 @@ impl Disk {
         self.change(Operation::Rename, from, || self.system.rename(from, to))
     }
 
+    /// Gives a file that was made beforehand its name; `false` if it is not there any more.
+    pub(crate) fn set_name(&self, from: &Path, to: &Path) -> Result<bool, StorageError> {
+        self.change(Operation::Create, to, || match self.system.rename(from, to) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        })
+    }
+
     /// Renames a file to the name under which it waits for its removal; one that is not there is fine.
     pub(crate) fn set_deleted(&self, from: &Path, to: &Path) -> Result<(), StorageError> {
-        self.change(Operation::Remove, from, || match fs::rename(from, to) {
+        self.change(Operation::Remove, from, || match self.system.rename(from, to) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             other => other,
         })

@@ -66,6 +66,20 @@ impl OffsetIndex {
         floor(self.len(), |i| self.get(i), |p| p.relative_offset <= relative_offset)
     }
 
+    /// The first entry at or above `relative_offset`.
+    pub(crate) fn ceiling_by_offset(&self, relative_offset: u32) -> Option<Place> {
+        let (mut low, mut high) = (0, self.len());
+        while low < high {
+            let middle = low + (high - low) / 2;
+            if self.get(middle).relative_offset < relative_offset {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        (low < self.len()).then(|| self.get(low))
+    }
+
     /// The last entry at or below `position`; the segment's start if there is none.
     pub(crate) fn floor_by_position(&self, position: u32) -> Place {
         floor(self.len(), |i| self.get(i), |p| p.position <= position)

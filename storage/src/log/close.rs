@@ -14,10 +14,11 @@ impl Log {
     /// Writes what a clean start wants to find: indexes of the active segment and the producers. Returns the names of
     /// the files that a flush does not sync; none if the log has not changed since it was opened, or is empty.
     pub(crate) fn write_for_close(&self) -> Result<Vec<PathBuf>, StorageError> {
-        if self.is_deleted() || self.quarantine().is_some() {
+        if self.is_deleted() || self.is_moved() || self.quarantine().is_some() {
             return Ok(Vec::new());
         }
         let mut writer = self.writer.lock();
+        self.forget_next(&mut writer)?;
         let end = writer.end.offset;
         if writer.closed_at == Some(end) {
             return Ok(Vec::new());
@@ -46,12 +47,14 @@ impl Log {
         let segments = self.segments.load();
         let sealed = &segments[..segments.len() - 1];
         let is_closed = !self.is_deleted()
+            && !self.is_moved()
             && self.quarantine().is_none()
             && writer.closed_at == Some(writer.end.offset)
             && self.flushed_offset() == writer.end.offset
             && self.first_unstable.load(Ordering::Acquire) == i64::MAX
             && !writer.producers.has_unreplicated()
             && sealed.len() <= SEALED_MAX
+            && sealed.iter().all(|s| s.is_sealed())
             && u64::from(writer.end.size) == data.len;
         let Some((index, times)) = writer.active.encoded_indexes().filter(|_| is_closed) else { return };
         let Some((epochs, producers)) = small_state(&writer) else { return };

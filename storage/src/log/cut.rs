@@ -32,7 +32,9 @@ struct Prefix {
 impl Log {
     /// Moves the log start to `offset` (-1: the high watermark), never back, and removes the segments that lie wholly
     /// below. Returns the start now in force. It survives a crash once the directory's checkpoint was written.
+    /// Where whole segments go, it waits for the disk.
     pub fn delete_records_before(&self, offset: i64) -> Result<i64, DeleteRecordsError> {
+        let flushing = self.flush_lock.lock();
         let mut writer = self.writer.lock();
         self.check_writable()?;
         let high_watermark = self.high_watermark();
@@ -51,6 +53,7 @@ impl Log {
         let keep_from = self.segments.load().partition_point(|s| s.end().offset <= wanted);
         let gone = self.drop_front(&mut writer, keep_from);
         let delay_ms = self.config.load().file_delete_delay_ms;
+        let _flushing = self.flush_before_removal(writer, flushing, &gone)?;
         for segment in gone {
             segment.remove(delay_ms)?;
         }

@@ -7,13 +7,17 @@
 mod append;
 mod close;
 mod compact;
+mod copy;
 mod cut;
+mod damage;
 mod flush;
 mod keys;
 mod lookup;
+mod moving;
 mod read;
 mod replace;
 mod retain;
+mod roll;
 mod round;
 mod types;
 mod undo;
@@ -28,17 +32,20 @@ use uuid::Uuid;
 
 use crate::config::LogConfig;
 use crate::dir::Shared;
-use crate::disk::{DataFile, Disk};
+use crate::disk::Disk;
 use crate::epochs::Epochs;
 use crate::error::StorageError;
 use crate::producers::Producers;
 use crate::segment::{End, Segment};
 
 pub(crate) use append::transaction_marker;
+pub(crate) use damage::{Damage, Hole};
 pub(crate) use flush::{EpochFile, FlushJob};
 pub use keys::KeyEstimate;
 pub(crate) use lookup::as_storage;
 pub use retain::{Dropped, Outlook, Retained};
+use roll::Prepared;
+pub(crate) use roll::SealedFiles;
 pub use types::{AbortedTxn, Append, Appended, Origin, ProducerState, Slice, TimestampOffset};
 
 /// The log of one partition. All methods may be called from any thread.
@@ -64,20 +71,18 @@ pub struct Log {
     writer: Mutex<Writer>,
     /// Held while syncing, never together with waiting for an append.
     flush_lock: Mutex<()>,
+    /// [`Log::tend`] has something to do.
+    untended: AtomicBool,
     /// Not below what the file of recovery points says of this log; -1 if it says nothing.
     pub(crate) checkpointed: AtomicI64,
     deleted: AtomicBool,
+    /// Another log, in another directory, has taken its place: it can be read for a while, and takes nothing more.
+    moved: AtomicBool,
     /// Held by a compaction from its beginning to its end, and by whoever must not meet one.
     cleaning: Mutex<()>,
     /// How many wait for the compaction to give up.
     cleaning_unwanted: AtomicUsize,
     damage: Option<Damage>,
-}
-
-/// Where the readable part of a quarantined log ends, and why.
-pub(crate) struct Damage {
-    pub(crate) offset: i64,
-    pub(crate) error: StorageError,
 }
 
 /// What only appends (and flushes and cuts, briefly) touch.
@@ -103,16 +108,13 @@ pub(crate) struct Writer {
     first_timestamp: Option<i64>,
     /// When the first append since opening saw the active segment, for batches without timestamps.
     first_append_ms: Option<i64>,
-    /// Sealed since the last flush, with the files to sync.
-    sealed: Vec<SealedFiles>,
+    /// Ended since the last flush, with the files to write and to sync.
+    pub(crate) sealed: Vec<Arc<SealedFiles>>,
+    /// The next segment's file, made beforehand.
+    prepared: Option<Prepared>,
+    /// It was asked for.
+    next_asked: bool,
     scratch: append::Scratch,
-}
-
-/// A segment that was sealed and is not synced yet.
-pub(crate) struct SealedFiles {
-    segment: Arc<Segment>,
-    file: Arc<DataFile>,
-    snapshot: std::path::PathBuf,
 }
 
 impl Writer {
@@ -132,6 +134,8 @@ impl Writer {
             first_timestamp: None,
             first_append_ms: None,
             sealed: Vec::new(),
+            prepared: None,
+            next_asked: false,
             scratch: append::Scratch::default(),
         }
     }
@@ -180,6 +184,8 @@ impl Log {
             flush_lock: Mutex::new(()),
             checkpointed: AtomicI64::new(-1),
             deleted: AtomicBool::new(false),
+            untended: AtomicBool::new(false),
+            moved: AtomicBool::new(false),
             cleaning: Mutex::new(()),
             cleaning_unwanted: AtomicUsize::new(0),
             damage: parts.damage,
@@ -313,7 +319,7 @@ impl Log {
 
     /// Why the log takes no appends and cannot be read to its end, if it is so: damage below its recovery point.
     pub fn quarantine(&self) -> Option<&StorageError> {
-        self.damage.as_ref().map(|d| &d.error)
+        self.damage.as_ref().map(Damage::error)
     }
 
     /// To be called after the recovery point, the high watermark or the start changed: the next checkpoint writes them.
@@ -336,14 +342,21 @@ impl Log {
         if self.deleted.load(Ordering::Acquire) {
             return Err(self.deleted_error());
         }
+        if self.moved.load(Ordering::Acquire) {
+            return Err(self.moved_error());
+        }
         if let Some(damage) = &self.damage {
-            return Err(damage.error.clone());
+            return Err(damage.error().clone());
         }
         self.disk.check_online()
     }
 
     fn deleted_error(&self) -> StorageError {
         StorageError::Deleted { topic: Arc::clone(&self.topic), partition: self.partition }
+    }
+
+    fn moved_error(&self) -> StorageError {
+        StorageError::Moved { topic: Arc::clone(&self.topic), partition: self.partition }
     }
 
     /// The log is being deleted: no append begins after this returns.

@@ -24,15 +24,11 @@ impl Log {
     ) -> Result<Slice, ReadError> {
         loop {
             let (start, end) = (self.log_start_offset(), self.log_end_offset());
-            if let Some(damage) = &self.damage
-                && offset >= damage.offset
-            {
-                return Err(damage.error.clone().into());
-            }
+            let sound = self.damage.as_ref().map_or(Ok(i64::MAX), |damage| damage.at(offset))?;
             if offset < start || offset > end {
                 return Err(ReadError::OutOfRange { offset, start, end });
             }
-            let bound = upper_bound.min(end);
+            let bound = upper_bound.min(end).min(sound);
             let nothing = Slice { bytes: Bytes::new(), first_offset: offset, source: None };
             if offset >= bound {
                 return Ok(nothing);

@@ -43,7 +43,8 @@ impl Log {
         self.check_cleaning_wanted()?;
         // What an earlier round may have left would make a start undo this one.
         remove_leftovers(&self.disk, &self.path)?;
-        if self.flushed_offset() < dirty.first_uncleanable_offset {
+        // To the end: the marker of a transaction that was aborted may lie far above its records.
+        if self.needs_flush() {
             self.flush()?;
         }
         if let Some(shared) = self.shared.upgrade() {
@@ -54,6 +55,9 @@ impl Log {
         let all = self.segments.load_full();
         let sealed = all.len().saturating_sub(1);
         let cleanable = all[..sealed].partition_point(|s| s.base() < dirty.first_uncleanable_offset);
+        if !all[..cleanable].iter().all(|s| s.is_sealed()) {
+            return Err(CompactError::Interrupted); // no space for its indexes, which the flush writes
+        }
         let mut round = Round {
             log: self,
             config: self.config.load_full(),

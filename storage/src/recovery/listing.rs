@@ -9,7 +9,7 @@ use super::LoadRequest;
 use crate::checkpoint::{LEADER_EPOCHS, PARTITION_METADATA, decode_epochs, decode_partition_metadata};
 use crate::disk::Disk;
 use crate::epochs::Epochs;
-use crate::error::OpenError;
+use crate::error::{OpenError, StorageError};
 use crate::segment::file_name;
 use crate::swap::{CLEANED, SWAP, settle};
 
@@ -103,4 +103,13 @@ pub(super) fn read_epochs(disk: &Disk, path: &Path) -> Result<Option<Epochs>, Op
             Ok(None)
         }
     }
+}
+
+/// Bytes of the segments that a start after a crash has to walk.
+pub(crate) fn unchecked_bytes(disk: &Disk, path: &Path, recovery_point: Option<i64>) -> Result<u64, StorageError> {
+    let mut logs: Vec<(i64, u64)> =
+        disk.list(path)?.iter().filter_map(|entry| Some((base_of(&entry.name, "log")?, entry.len))).collect();
+    logs.sort_unstable();
+    let first = logs.partition_point(|(base, _)| *base <= recovery_point.unwrap_or(0)).saturating_sub(1);
+    Ok(logs[first..].iter().map(|(_, len)| len).sum())
 }

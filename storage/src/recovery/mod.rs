@@ -7,11 +7,14 @@
 //! are missing, short or doubtful.
 
 mod closed;
+mod epochs;
 mod indexes;
 mod listing;
+mod resume;
 mod scan;
 mod segments;
 mod snapshots;
+mod watch;
 
 use std::path::Path;
 use std::sync::{Arc, Weak};
@@ -25,17 +28,20 @@ use crate::disk::Disk;
 use crate::disk::unless_full;
 use crate::epochs::Epochs;
 use crate::error::{OpenError, StorageError};
-use crate::log::{Damage, Log, LogParts, Writer};
+use crate::log::{Damage, Hole, Log, LogParts, SealedFiles, Writer};
 use crate::producers::Producers;
 use crate::segment::{End, Segment};
 
 pub(crate) use closed::{Shares, from_closed};
+use epochs::completed;
 pub(crate) use indexes::{check_indexes, fits, leads_to_batch, rebuild_indexes};
+pub(crate) use listing::unchecked_bytes;
 use listing::{Listing, list, read_epochs, read_topic_id};
 use scan::Replay;
 pub(crate) use scan::scan_headers;
 use snapshots::remove_stray_snapshots;
 pub(crate) use snapshots::{load_producers, remove_snapshots_above};
+pub(crate) use watch::Watch;
 
 /// What is known of a partition before its directory is read.
 pub(crate) struct LoadRequest<'a> {
@@ -53,6 +59,7 @@ pub(crate) struct LoadRequest<'a> {
     pub(crate) high_watermark: i64,
     /// The last broker closed the directory in order.
     pub(crate) clean: bool,
+    pub(crate) watch: &'a Watch<'a>,
 }
 
 /// A loaded log, and what that took.
@@ -85,6 +92,7 @@ pub(crate) fn load(request: LoadRequest<'_>) -> Result<Loaded, OpenError> {
         cut_bytes: 0,
         damage: None,
         is_as_closed: false,
+        unsynced: Vec::new(),
     };
     loader.load_segments(&listing)?;
     loader.finish(topic_id, stored_epochs.as_ref())
@@ -102,13 +110,20 @@ struct Loader<'a> {
     pub(super) cut_bytes: u64,
     pub(super) damage: Option<Damage>,
     pub(super) is_as_closed: bool,
+    /// Sealed, and never synced for sure.
+    pub(super) unsynced: Vec<Arc<SealedFiles>>,
 }
 
 impl Loader<'_> {
     fn load_segments(&mut self, listing: &Listing) -> Result<(), OpenError> {
         let bases: Vec<i64> = listing.logs.keys().copied().collect();
         let Some(last) = bases.len().checked_sub(1) else { return self.start_at(self.request.log_start.unwrap_or(0)) };
-        let is_trusted = |i: usize| i < last && (self.request.clean || bases[i + 1] <= self.checked_from);
+        // One that ends at the recovery point itself may have been sealed after that flush: its batches are on the disk,
+        // its index files perhaps not. One that ends at the log start was deleted, and a crash brought its name back:
+        // whatever it holds, nothing may follow from it.
+        let start = self.request.log_start.unwrap_or(0);
+        let is_trusted =
+            |i: usize| i < last && (self.request.clean || bases[i + 1] < self.checked_from || bases[i + 1] <= start);
         let first_doubtful = (0..last).find(|&i| !is_trusted(i)).unwrap_or(last);
         for i in 0..first_doubtful {
             self.trust(bases[i], bases[i + 1], listing)?;
@@ -145,16 +160,33 @@ impl Loader<'_> {
         Ok(())
     }
 
-    fn quarantine(&mut self, segment: &Segment, offset: i64, position: u64, reason: &str) {
-        let error = segment.corrupt(position, reason);
-        tracing::error!(topic = %self.request.topic, partition = self.request.partition, %error, "partition quarantined");
-        self.damage = Some(Damage { offset, error });
+    fn quarantine(&mut self, hole: Hole) {
+        self.damage.get_or_insert_default().add(hole);
+    }
+
+    /// What a person has to know of a quarantined partition.
+    fn report(&self, start: i64, end: i64) {
+        let Some(damage) = &self.damage else { return };
+        for hole in damage.holes() {
+            let (from, to) = (hole.from, hole.to.min(end.max(hole.from)));
+            tracing::error!(
+                topic = %self.request.topic, partition = self.request.partition, error = %hole.error,
+                "offsets from {from} to below {to} cannot be read"
+            );
+        }
+        tracing::error!(
+            topic = %self.request.topic, partition = self.request.partition, dir = %self.request.path.display(),
+            readable = damage.readable(start, end),
+            "the partition is quarantined: what is readable is served, appends are refused; stop the broker and restore the \
+             damaged file from a copy, or delete the topic"
+        );
     }
 
     fn finish(mut self, topic_id: Uuid, stored_epochs: Option<&Epochs>) -> Result<Loaded, OpenError> {
         let last_end = |segments: &[Arc<Segment>]| segments.last().map_or(0, |s| s.end().offset);
         let first_base = self.segments.first().map_or(0, |s| s.base());
         let start = self.request.log_start.unwrap_or(0).max(first_base);
+        self.report(start, last_end(&self.segments));
         if start > last_end(&self.segments) && self.damage.is_none() {
             // Everything up to the start was deleted, and what would show it is lost.
             for segment in std::mem::take(&mut self.segments) {
@@ -167,6 +199,9 @@ impl Loader<'_> {
         let end = last_end(&self.segments);
         let mut epochs = self.replay.epochs;
         epochs.truncate_end(end);
+        if !self.request.clean && self.damage.is_none() {
+            epochs = completed(epochs, &self.segments, start)?;
+        }
         epochs.truncate_start(start);
         if self.damage.is_none() {
             if stored_epochs != Some(&epochs) {
@@ -183,6 +218,10 @@ impl Loader<'_> {
         };
         let mut writer = Writer::new(self.replay.producers, epochs, active, self.since_index);
         writer.names_dirty = !self.request.clean || stored_epochs != Some(&writer.epochs);
+        writer.epochs_dirty = stored_epochs != Some(&writer.epochs);
+        writer.sealed = if self.damage.is_none() { self.unsynced } else { Vec::new() };
+        // Nothing of it was ever synced: then maybe not its name either.
+        writer.fresh = !self.request.clean && self.request.recovery_point.unwrap_or(0) == 0;
         writer.closed_at = self.is_as_closed.then_some(end);
         let recovery_point = self.request.recovery_point.unwrap_or(0);
         let flushed = match (&self.damage, self.request.clean) {

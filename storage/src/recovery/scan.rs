@@ -56,7 +56,7 @@ pub(super) fn scan(
     size: u32,
     checked_from: i64,
     interval: u64,
-    mut take: impl FnMut(Step<'_>),
+    take: impl FnMut(Step<'_>),
 ) -> Result<Scan, StorageError> {
     let mut scan = Scan {
         index: OffsetIndex::default(),
@@ -65,7 +65,45 @@ pub(super) fn scan(
         since_index: 0,
         bad: None,
     };
-    let mut walker = Walker::new(file, 0, u64::from(size), base);
+    go_on(&mut scan, file, base, (0, size), checked_from, interval, take)?;
+    Ok(scan)
+}
+
+/// Goes on with a scan at a place behind damage; the base offset of the batch there.
+pub(super) fn resume(
+    scan: &mut Scan,
+    file: &DataFile,
+    base: i64,
+    (position, size): (u64, u32),
+    checked_from: i64,
+    interval: u64,
+    mut take: impl FnMut(Step<'_>),
+) -> Result<i64, StorageError> {
+    let mut resumed_at = scan.end.offset;
+    let before = scan.index.len();
+    let damaged_at = scan.end.offset;
+    scan.since_index = u64::MAX >> 1; // the first batch gets an entry
+    let mut first = true;
+    go_on(scan, file, base, (position, size), checked_from, interval, |step| {
+        if std::mem::take(&mut first) {
+            resumed_at = step.header.base_offset();
+        }
+        take(step);
+    })?;
+    debug_assert!(scan.index.len() > before && resumed_at >= damaged_at);
+    Ok(resumed_at)
+}
+
+fn go_on(
+    scan: &mut Scan,
+    file: &DataFile,
+    base: i64,
+    (position, size): (u64, u32),
+    checked_from: i64,
+    interval: u64,
+    mut take: impl FnMut(Step<'_>),
+) -> Result<(), StorageError> {
+    let mut walker = Walker::new(file, position, u64::from(size), scan.end.offset);
     loop {
         let step = walker.next(|header| {
             if header.last_offset() >= checked_from {
@@ -78,16 +116,16 @@ pub(super) fn scan(
         });
         let step = match step {
             Ok(Some(step)) => step,
-            Ok(None) => return Ok(scan),
+            Ok(None) => return Ok(()),
             Err(WalkError::Storage(error)) => return Err(error),
             Err(WalkError::Bad { position, reason }) => {
                 scan.bad = Some((position, reason));
-                return Ok(scan);
+                return Ok(());
             }
         };
         let Ok(relative_offset) = u32::try_from(step.header.last_offset() - base) else {
             scan.bad = Some((step.position, "an offset too far from the segment's base".to_owned()));
-            return Ok(scan);
+            return Ok(());
         };
         scan.times.observe(step.header.max_timestamp(), relative_offset);
         if scan.since_index > interval {

@@ -4,11 +4,13 @@ use std::sync::Arc;
 
 use super::Loader;
 use super::listing::{Kind, Listing, file_size};
-use super::scan::scan;
+use super::resume::find_batches;
+use super::scan::{Replay, Scan, resume, scan};
 use super::snapshots::load_producers;
-use crate::disk::unless_full;
+use crate::disk::{DataFile, unless_full};
 use crate::error::OpenError;
 use crate::index::{OffsetIndex, TimeIndex};
+use crate::log::{Hole, SealedFiles};
 use crate::segment::{End, Segment};
 use crate::walk::{WalkError, Walker, Want};
 
@@ -86,66 +88,120 @@ impl Loader<'_> {
     /// Walks a segment from its start and rebuilds everything that follows from it. `false` if the log ends in it
     /// though there are more.
     pub(super) fn scan(&mut self, base: i64, file_len: u64, next_base: Option<i64>) -> Result<bool, OpenError> {
-        let is_last = next_base.is_none();
         let probe = self.segment_at(base, End { offset: base, size: 0 });
         let file = self.request.disk.open_data(&probe.path("log"), false)?;
         // What lies beyond 4 GiB cannot be ours: it is cut, or reported, like any other tail.
         let walked = u32::try_from(file_len).unwrap_or(u32::MAX);
         let interval = u64::from(self.request.config.index_interval_bytes);
         let mut replay = std::mem::take(&mut self.replay);
-        let mut scan = scan(&file, base, walked, self.checked_from, interval, |step| replay.apply(&step))?;
+        let watch = self.request.watch;
+        let mut scan = scan(&file, base, walked, self.checked_from, interval, |step| {
+            replay.apply(&step);
+            watch.add(step.header.size_in_bytes() as u64);
+        })?;
         self.checked_bytes += file_len;
+        if scan.bad.is_none() && u64::from(scan.end.size) < file_len {
+            scan.bad = Some((u64::from(scan.end.size), "the file is larger than a segment can be".to_owned()));
+        }
+        self.look_behind_damage(&probe, &file, walked, next_base, &mut scan, &mut replay)?;
         let txns = std::mem::take(&mut replay.aborted);
         self.replay = replay;
-        let end = scan.end;
-        if scan.bad.is_none() && u64::from(end.size) < file_len {
-            scan.bad = Some((u64::from(end.size), "the file is larger than a segment can be".to_owned()));
-        }
-        let expected = self.request.recovery_point.unwrap_or(0);
-        let goes_on = match scan.bad {
-            Some((position, reason)) if self.request.clean || end.offset < expected => {
-                self.quarantine(&probe, end.offset, position, &reason);
-                false
-            }
-            Some((position, reason)) => {
-                let cut = file_len - position;
-                tracing::warn!(
-                    path = %probe.path("log").display(), position, cut_bytes = cut, end_offset = end.offset, reason,
-                    "torn tail cut"
-                );
-                file.set_len(self.request.disk, position)?; // nothing is mapped yet
-                self.cut_bytes += cut;
-                false
-            }
-            None if is_last && end.offset < expected => {
-                let reason = format!("it ends at offset {}, below its recovery point {expected}", end.offset);
-                self.quarantine(&probe, end.offset, u64::from(end.size), &reason);
-                false
-            }
-            None if self.request.recovery_point.is_some()
-                && next_base.is_some_and(|next| next > end.offset && next > self.request.cleaned) =>
-            {
-                // Where a log has been compacted, there are such gaps: ours only below the recovery point, Apache Kafka's
-                // above it too. Elsewhere only a lost tail leaves one: the directory had the next segment's name before
-                // the disk had this one's bytes.
-                tracing::warn!(
-                    path = %probe.path("log").display(), end_offset = end.offset, next_segment = next_base,
-                    "its end never reached the disk: what follows is cut"
-                );
-                false
-            }
-            None => true,
-        };
+        let goes_on = self.judge(&probe, &file, file_len, next_base, &mut scan)?;
         let (disk, path) = (Arc::clone(self.request.disk), Arc::clone(&self.request.path));
         let capacity = self.request.config.segment_bytes;
+        let end = End { offset: next_base.filter(|_| goes_on).unwrap_or(scan.end.offset), ..scan.end };
         let segment = Segment::active(disk, path, base, capacity, end, (scan.index, scan.times, txns));
         self.since_index = scan.since_index;
-        if goes_on && !is_last {
+        if goes_on && next_base.is_some() && self.damage.is_none() {
             // Too little room for its index files: it keeps them in memory, and the next start makes them again.
             unless_full(segment.seal())?;
             segment.close_file();
         }
-        self.segments.push(Arc::new(segment));
+        let segment = Arc::new(segment);
+        if let Some(next_base) = next_base.filter(|_| goes_on) {
+            self.unsynced.push(Arc::new(SealedFiles::recovered(Arc::clone(&segment), &self.request.path, next_base)));
+        }
+        self.segments.push(segment);
         Ok(goes_on)
+    }
+
+    /// The log must reach this offset: it was synced or, where nobody knows any more what was, committed.
+    fn expected(&self) -> i64 {
+        self.request.recovery_point.unwrap_or(self.request.high_watermark)
+    }
+
+    /// Where bytes that had been safe are bad, the log has a hole there, and goes on where whole batches begin again.
+    fn look_behind_damage(
+        &mut self,
+        probe: &Segment,
+        file: &DataFile,
+        size: u32,
+        next_base: Option<i64>,
+        scan: &mut Scan,
+        replay: &mut Replay,
+    ) -> Result<(), OpenError> {
+        let (base, interval) = (probe.base(), u64::from(self.request.config.index_interval_bytes));
+        // Where nobody knows any more what had been synced, nothing is cut that others follow.
+        let is_safe = self.request.clean || (self.request.recovery_point.is_none() && next_base.is_some());
+        while is_safe || self.damage.is_some() || scan.end.offset < self.expected() {
+            let Some((position, reason)) = scan.bad.take() else { break };
+            let from = scan.end.offset;
+            let error = probe.corrupt(position, &reason);
+            let Some(sound) = find_batches(file, position, u64::from(size), from)? else {
+                self.quarantine(Hole { from, to: next_base.unwrap_or(i64::MAX), error });
+                break;
+            };
+            let to = resume(scan, file, base, (sound, size), self.checked_from, interval, |step| replay.apply(&step))?;
+            self.quarantine(Hole { from, to, error });
+        }
+        Ok(())
+    }
+
+    /// What becomes of a segment that was walked; `false` if the log ends in it.
+    fn judge(
+        &mut self,
+        probe: &Segment,
+        file: &DataFile,
+        file_len: u64,
+        next_base: Option<i64>,
+        scan: &mut Scan,
+    ) -> Result<bool, OpenError> {
+        let (end, expected) = (scan.end, self.expected());
+        let log = probe.path("log");
+        if next_base.is_none() && end.offset < expected {
+            // Promised, and nowhere to be found: no offset there may be given out again.
+            let reason = format!("it ends at offset {}, below its recovery point {expected}", end.offset);
+            let error = probe.corrupt(u64::from(end.size), &reason);
+            if self.damage.as_ref().is_none_or(|damage| damage.holes().iter().all(|hole| hole.to < i64::MAX)) {
+                self.quarantine(Hole { from: end.offset, to: i64::MAX, error });
+            }
+        }
+        if self.damage.is_some() {
+            return Ok(true); // nothing is cut, and what follows may be sound
+        }
+        if let Some((position, reason)) = scan.bad.take() {
+            let cut = file_len - position;
+            tracing::warn!(
+                path = %log.display(), position, cut_bytes = cut, end_offset = end.offset, reason, "torn tail cut"
+            );
+            file.set_len(self.request.disk, position)?; // nothing is mapped yet
+            // What is appended over it is not to be mixed with it by the next crash. Little waits for the disk here: a
+            // machine that lost its power has written nothing since.
+            file.sync(self.request.disk)?;
+            self.cut_bytes += cut;
+            return Ok(false);
+        }
+        let gaps_below = end.offset.max(self.checked_from).max(self.request.cleaned);
+        if self.request.recovery_point.is_some() && next_base.is_some_and(|next| next > gaps_below) {
+            // Where a log has been compacted, there are such gaps: ours only below the recovery point, Apache Kafka's
+            // above it too. Elsewhere only a lost tail leaves one: the directory had the next segment's name before
+            // the disk had this one's bytes.
+            tracing::warn!(
+                path = %log.display(), end_offset = end.offset, next_segment = next_base,
+                "its end never reached the disk: what follows is cut"
+            );
+            return Ok(false);
+        }
+        Ok(true)
     }
 }

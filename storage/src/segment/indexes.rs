@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use jackdaw_protocol::records::HEADER_LEN;
+use jackdaw_protocol::records::{HEADER_LEN, Header};
 
 use super::{Mapped, MappedIndex, Segment, clear};
 use crate::disk::Map;
@@ -62,6 +62,16 @@ impl Segment {
             self.rebuild_index()?;
             rebuilt = true;
         }
+    }
+
+    /// Where the batch that holds `target`, relative to the base, begins by its own entry in an index in memory, above
+    /// `position`.
+    pub(super) fn place_behind(&self, mapped: &Mapped, position: u32, target: u32) -> Option<u32> {
+        let index = self.index.load();
+        let place = index.as_ref()?.ceiling_by_offset(target).filter(|place| place.position > position)?;
+        let found = mapped.data.get(place.position as usize..self.end().size as usize)?;
+        let holds_it = Header::parse(found).is_ok_and(|h| h.base_offset() <= self.base + i64::from(target));
+        (holds_it && leads_to_batch(self.base, place, found, found.len())).then_some(place.position)
     }
 
     /// An entry of the offset index led nowhere.

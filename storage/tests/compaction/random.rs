@@ -17,6 +17,9 @@ use super::*;
 
 const RETENTION_MS: i64 = 100;
 
+/// Key and value of a record.
+type Written = (String, Option<String>);
+
 struct History {
     rng: StdRng,
     config: LogConfig,
@@ -27,7 +30,7 @@ struct History {
     /// Of committed records, in the order of their offsets.
     state: BTreeMap<String, Option<String>>,
     sequence: i32,
-    open: Option<(i64, Vec<(String, Option<String>)>)>,
+    open: Option<(i64, Vec<Written>)>,
     next_producer: i64,
     values: u32,
 }

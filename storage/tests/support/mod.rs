@@ -1,6 +1,8 @@
 //! What the tests of this crate share: batches, directories, reading a whole log back.
 #![allow(dead_code, reason = "every test crate uses its own part")]
 
+pub(crate) mod faulty;
+
 use std::path::Path;
 use std::sync::Arc;
 

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use kafka_protocol::messages::MetadataRequest;
 
 use crate::broker::repository;
+use crate::requests;
 use crate::wire::Client;
 
 /// The release that everything is compared with.
@@ -94,10 +95,24 @@ impl Kafka {
             .expect("benches/peers/kafka can be run");
         assert!(output.status.success(), "Apache Kafka {} does not start: {output:?}", self.version);
         let deadline = Instant::now() + PATIENCE;
-        while self.client().call(4, &MetadataRequest::default().with_topics(Some(Vec::new()))).brokers.is_empty() {
+        while !self.is_ready() {
             assert!(Instant::now() < deadline, "Apache Kafka {} does not get ready: {}", self.version, self.said());
             std::thread::sleep(Duration::from_millis(20));
         }
+    }
+
+    /// Whether it is a broker of its cluster and leads every partition: it answers before that.
+    fn is_ready(&self) -> bool {
+        let mut client = self.client();
+        let known = client.call(4, &MetadataRequest::default().with_topics(None));
+        !known.brokers.is_empty()
+            && known.topics.iter().all(|topic| {
+                let name = topic.name.as_ref().expect("a topic has a name").as_str();
+                topic.partitions.iter().all(|partition| {
+                    let index = partition.partition_index;
+                    requests::list_offset_answer(&mut client, name, index, -1).0 == 0
+                })
+            })
     }
 
     /// A clean stop.

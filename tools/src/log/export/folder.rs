@@ -127,7 +127,8 @@ fn to_be_deleted(found: &FoundPartition) -> String {
 
 /// The lines of these partitions, among those of the others. How far the cleaner came holds no more: it begins anew.
 fn write_checkpoints(destination: &Destination, outgoing: &[Outgoing<'_>]) -> Result<(), ExportError> {
-    let offsets: [(&str, fn(&FoundPartition) -> Option<i64>); 4] = [
+    type OffsetOf = fn(&FoundPartition) -> Option<i64>;
+    let offsets: [(&str, OffsetOf); 4] = [
         (RECOVERY_POINTS, |found| found.recovery_point),
         (HIGH_WATERMARKS, |found| found.high_watermark),
         (LOG_STARTS, |found| found.log_start.filter(|&start| start > 0)),

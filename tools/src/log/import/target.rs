@@ -167,10 +167,10 @@ impl Target {
         let staging = self.staging();
         let cut = std::sync::Mutex::new(Vec::new());
         let told = |progress: jackdaw_storage::RecoveryProgress| {
-            if progress.cut_bytes > 0
+            if let Some(log) = progress.log.filter(|log| log.cut_bytes > 0)
                 && let Ok(mut cut) = cut.lock()
             {
-                cut.push((format!("{}-{}", progress.topic, progress.partition), progress.cut_bytes));
+                cut.push((format!("{}-{}", log.topic, log.partition), log.cut_bytes));
             }
         };
         let dir = LogDir::open(&staging, LogDirOptions::new(self.node_id), &|_| LogConfig::default(), &told)?;

@@ -168,7 +168,7 @@ impl Indexes {
         }
     }
 
-    /// An entry says: nothing up to this offset is younger than this time. And something is as young.
+    /// An entry says: the batch of this offset brought the largest timestamp up to there.
     fn check_times(&mut self, header: &Header<'_>, report: &mut PartitionReport) -> Result<(), FileError> {
         let last = header.last_offset();
         while let Some((at, entry)) = self.next_time {
@@ -177,7 +177,7 @@ impl Indexes {
                 break;
             }
             let so_far = self.largest.max(header.max_timestamp());
-            if entry.timestamp < self.largest || entry.timestamp > so_far {
+            if entry.timestamp != so_far {
                 let text = format!(
                     "says that {} is the largest timestamp up to offset {offset}, and that is {so_far}",
                     entry.timestamp
