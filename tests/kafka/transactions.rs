@@ -25,7 +25,7 @@ fn seal(both: &mut Both) -> i64 {
     both.produce(&filler())
 }
 
-fn seal_in(side: &mut Side) -> i64 {
+pub(crate) fn seal_in(side: &mut Side) -> i64 {
     let answer = requests::produce_bytes(&mut side.client, &side.topic, 0, filler());
     assert_eq!(answer.error_code, 0);
     answer.base_offset
@@ -46,7 +46,7 @@ fn producers(connect: &dyn Fn() -> Client, side: &Side, names: &[&str]) -> Vec<T
 }
 
 /// Three producers, whose transactions overlap: what is aborted had newer values of keys that were committed before and after.
-fn interwoven(side: &mut Side, codec: Codec) {
+pub(crate) fn interwoven(side: &mut Side, codec: Codec) {
     interwoven_by(&shared_client, side, codec);
 }
 
