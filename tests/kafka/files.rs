@@ -37,7 +37,7 @@ fn sealed(folder: &Path, extensions: &[&str]) -> BTreeMap<String, Vec<u8>> {
         .collect()
 }
 
-fn assert_sealed_alike(both: &Both, extensions: &[&str]) -> BTreeMap<String, Vec<u8>> {
+pub(crate) fn assert_sealed_alike(both: &Both, extensions: &[&str]) -> BTreeMap<String, Vec<u8>> {
     let [kafka, ours] = [&both.kafka, &both.ours].map(|side| sealed(&side.folder(), extensions));
     let names = |these: &BTreeMap<String, Vec<u8>>| these.keys().cloned().collect::<Vec<_>>();
     assert_eq!(names(&kafka), names(&ours), "names of Apache Kafka's files and of ours");
