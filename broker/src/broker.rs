@@ -12,12 +12,13 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::config::table::METRICS_LISTENER;
 use crate::coordinator::Groups;
+use crate::dirs::Opened;
 use crate::fetch::session::Sessions;
 use crate::metrics::Metrics;
 use crate::net::{self, ListenError, Registry};
 use crate::partition::Flusher;
 use crate::topics::Topics;
-use crate::{housekeeping, limits, retention, sketches};
+use crate::{dirs, housekeeping, limits, retention, sketches};
 
 /// Why a broker does not start. Each message says what to do about it.
 #[derive(Debug, thiserror::Error)]
@@ -28,6 +29,14 @@ pub enum StartError {
     /// The metadata cannot be read.
     #[error(transparent)]
     Topics(#[from] crate::topics::OpenError),
+    /// Two entries of `log.dirs` are one directory.
+    #[error("{} and {} in log.dirs are the same directory: name it once", first.display(), second.display())]
+    SameDirectory {
+        /// The one.
+        first: std::path::PathBuf,
+        /// The other.
+        second: std::path::PathBuf,
+    },
     /// A listener cannot be bound.
     #[error(transparent)]
     Listen(#[from] ListenError),
@@ -41,7 +50,7 @@ pub struct Broker {
     /// The clock.
     pub clock: Arc<Clock>,
     /// Topics and their partitions.
-    pub topics: Topics,
+    pub topics: Arc<Topics>,
     /// Consumer groups.
     pub groups: Arc<Groups>,
     /// Who is connected.
@@ -107,25 +116,14 @@ impl Broker {
     }
 
     fn open(config: Config, clock: Arc<Clock>) -> Result<Arc<Broker>, StartError> {
-        let mut flushers: Vec<Arc<Flusher>> = Vec::with_capacity(config.log_dirs.len());
-        let mut cluster_id = config.cluster_id.clone();
-        for path in &config.log_dirs {
-            let mut options = jackdaw_storage::LogDirOptions::new(config.node_id);
-            options.cluster_id.clone_from(&cluster_id);
-            options.recovery_threads = config.num_recovery_threads_per_data_dir;
-            let defaults = config.topic_defaults.log();
-            let report = housekeeping::RecoveryReport::new(&clock);
-            let told = |progress| report.note(&progress);
-            let dir = jackdaw_storage::LogDir::open(path, options, &|_| defaults.clone(), &told)?;
-            cluster_id.get_or_insert_with(|| dir.cluster_id().to_owned());
-            flushers.push(Flusher::start(Arc::new(dir), clock.clone())?);
-        }
+        let Opened { flushers, failed, cluster_id } = dirs::open(&config, &clock)?;
         let budget = config.queued_max_request_bytes.unwrap_or(limits::REQUEST_BUDGET_BYTES);
         let budget = budget.max(config.socket_request_max_bytes.min(limits::REQUEST_BUDGET_BYTES));
         let request_budget_kib = u32::try_from(budget.div_ceil(1024)).unwrap_or(u32::MAX >> 3);
         let slots = config.max_incremental_fetch_session_cache_slots;
         let config = Arc::new(ArcSwap::from_pointee(config));
-        let topics = Topics::open(flushers.clone(), config.clone(), clock.clone())?;
+        let topics = Arc::new(Topics::open(flushers.clone(), failed, config.clone(), clock.clone())?);
+        topics.resume_moves();
         let groups = Arc::new(Groups::new(config.clone(), clock.clone()));
         groups.open_existing(&topics);
         Ok(Arc::new(Broker {
@@ -136,7 +134,7 @@ impl Broker {
             connections: Registry::default(),
             metrics: Metrics::default(),
             cleaner: Cleaner::default(),
-            cluster_id: cluster_id.unwrap_or_default(),
+            cluster_id,
             ports: ArcSwap::default(),
             clock,
             topics,
@@ -219,6 +217,7 @@ impl Running {
         let broker = self.broker;
         broker.connections.emptied(limits::STOP_DEADLINE).await;
         tokio::task::block_in_place(|| {
+            broker.topics.stop_moves();
             broker.cleaner.stop();
             for flusher in broker.flushers() {
                 flusher.stop();

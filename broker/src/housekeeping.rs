@@ -4,9 +4,10 @@
 //! Files that were deleted `file.delete.delay.ms` ago are removed here; which ones are deleted, `retention` decides.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use jackdaw_storage::{LoadedLog, RecoveryProgress};
+use jackdaw_storage::{LoadedLog, LogDir, RecoveryProgress};
 use parking_lot::Mutex;
 use tokio::time::MissedTickBehavior;
 
@@ -19,55 +20,72 @@ use crate::partition::Flusher;
 pub(crate) async fn run(broker: Arc<Broker>) {
     let mut ticks = tokio::time::interval(limits::CONNECTION_CHECK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut checkpointed = broker.clock.monotonic();
+    let now = broker.clock.monotonic();
+    let upkeep =
+        |flusher: &Arc<Flusher>| Upkeep { dir: flusher.dir().clone(), busy: Arc::default(), checkpointed: now };
+    let mut dirs: Vec<Upkeep> = broker.flushers().iter().map(upkeep).collect();
     loop {
         ticks.tick().await;
         broker.clock.tick();
         let idle_ms = broker.config().connections_max_idle_ms.unwrap_or(u64::MAX);
         broker.connections.check(broker.clock.coarse_ms(), idle_ms);
-        probe_full_disks(&broker).await;
+        dirs.iter_mut().for_each(|dir| dir.tick(&broker));
+    }
+}
+
+/// One log directory's. Nobody waits for it: a slow disk holds up neither the clock nor the other directories.
+struct Upkeep {
+    dir: Arc<LogDir>,
+    busy: Arc<AtomicBool>,
+    checkpointed: Duration,
+}
+
+impl Upkeep {
+    fn tick(&mut self, broker: &Arc<Broker>) {
         let every = Duration::from_millis(broker.config().replica_high_watermark_checkpoint_interval_ms);
-        if broker.clock.monotonic() - checkpointed >= every {
-            checkpointed = broker.clock.monotonic();
-            checkpoint(&broker).await;
+        let now = broker.clock.monotonic();
+        let checkpoint = now.saturating_sub(self.checkpointed) >= every;
+        let (is_full, has_deleted) = (self.dir.is_full(), self.dir.has_deleted());
+        if !(is_full || checkpoint || has_deleted) || self.busy.swap(true, Ordering::AcqRel) {
+            return;
         }
-        purge(&broker).await;
-    }
-}
-
-/// Lets appends go on where a full disk has room again; the log directory tells of both.
-async fn probe_full_disks(broker: &Arc<Broker>) {
-    let full: Vec<_> = broker.flushers().iter().filter(|flusher| flusher.dir().is_full()).cloned().collect();
-    if full.is_empty() {
-        return;
-    }
-    let work = move || full.iter().map(|flusher| flusher.dir().probe_space()).filter(|&has_room| has_room).count();
-    // A panic in there has been reported by the panic hook; the next round tries again.
-    let _ = tokio::task::spawn_blocking(work).await;
-}
-
-async fn checkpoint(broker: &Arc<Broker>) {
-    let flushers = broker.flushers().to_vec();
-    let work = move || {
-        for flusher in flushers {
-            let written = flusher.dir().checkpoint();
-            if let Err(error) = written
-                && !error.is_full_disk()
-            {
-                tracing::warn!(dir = %flusher.dir().path().display(), %error, "checkpoint not written");
+        if checkpoint {
+            self.checkpointed = now;
+        }
+        let (dir, now_ms) = (self.dir.clone(), broker.clock.now_ms());
+        let busy = Busy(self.busy.clone());
+        // A panic in there is reported by the panic hook; the next round tries again.
+        tokio::task::spawn_blocking(move || {
+            let _busy = busy;
+            if is_full {
+                // Lets appends go on if there is room again; the log directory tells of both.
+                dir.probe_space();
             }
-        }
-    };
-    // A panic in there has been reported by the panic hook; the next round tries again.
-    let _ = tokio::task::spawn_blocking(work).await;
+            if checkpoint {
+                write_checkpoint(&dir);
+            }
+            if has_deleted {
+                dir.purge(now_ms);
+            }
+        });
+    }
 }
 
-/// Gives back to the file system what was deleted long enough ago.
-async fn purge(broker: &Arc<Broker>) {
-    for flusher in broker.flushers().iter().filter(|flusher| flusher.dir().has_deleted()) {
-        let (dir, now_ms) = (flusher.dir().clone(), broker.clock.now_ms());
-        // A panic in there has been reported by the panic hook; the next round tries again.
-        let _ = tokio::task::spawn_blocking(move || dir.purge(now_ms)).await;
+/// Until dropped, be it by a panic.
+struct Busy(Arc<AtomicBool>);
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
+    }
+}
+
+fn write_checkpoint(dir: &LogDir) {
+    if let Err(error) = dir.checkpoint()
+        && !error.is_full_disk()
+        && dir.is_online()
+    {
+        tracing::warn!(dir = %dir.path().display(), %error, "checkpoint not written");
     }
 }
 

@@ -14,6 +14,7 @@ pub mod cleaner;
 pub mod clock;
 pub mod config;
 pub mod coordinator;
+pub mod dirs;
 pub mod fetch;
 pub mod group;
 mod housekeeping;

@@ -90,6 +90,19 @@ pub const SYNC_TOGETHER: usize = 64;
 
 const _: () = assert!(SYNC_THREADS < SYNC_TOGETHER);
 
+/// Bytes of a partition on its way to another log directory that are copied before it is the next one's turn; with less
+/// than this left, the copy takes over.
+pub const MOVE_CHUNK_BYTES: usize = 1024 * 1024;
+
+/// Copying is not paused for less: the waits add up to more than they are.
+pub const MOVE_PAUSE_MIN: Duration = Duration::from_millis(1);
+
+/// What a moved partition leaves behind is deleted after this time: who is reading it has the bytes by then.
+pub const MOVED_LOG_READABLE: Duration = Duration::from_secs(1);
+
+/// Partitions that do not exist, for which a log directory was named all the same.
+pub const REMEMBERED_LOG_DIRS: usize = 10_000;
+
 /// The first look for segments past their retention, where `log.retention.check.interval.ms` is longer.
 pub const FIRST_RETENTION_CHECK: Duration = Duration::from_secs(30);
 

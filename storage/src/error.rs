@@ -42,6 +42,14 @@ pub enum StorageError {
         /// Partition of the deleted log.
         partition: i32,
     },
+    /// The log was moved to another log directory while the caller still held it: what is asked of it must be asked there.
+    #[error("partition {topic}-{partition} was moved to another log directory")]
+    Moved {
+        /// Topic of the log.
+        topic: Arc<str>,
+        /// Partition of the log.
+        partition: i32,
+    },
     /// A log of that name is there already.
     #[error("partition directory {} exists already", path.display())]
     Exists {
@@ -91,6 +99,7 @@ impl StorageError {
             StorageError::Io { source, .. } => Some(source.kind()),
             StorageError::Corrupt { .. }
             | StorageError::Deleted { .. }
+            | StorageError::Moved { .. }
             | StorageError::Exists { .. }
             | StorageError::BadName { .. } => None,
         }

@@ -150,6 +150,18 @@ impl Segment {
         segment
     }
 
+    /// The same segment once its directory has another name.
+    pub(crate) fn in_directory(&self, dir: Arc<Path>) -> Result<Segment, StorageError> {
+        let (disk, end) = (Arc::clone(&self.disk), self.end());
+        if self.sealed.load(Ordering::Acquire) {
+            return Ok(Segment::sealed(disk, dir, self.base, end, true));
+        }
+        let index = self.index.load().as_ref().map(|index| OffsetIndex::decode(&index.encode(), end.size));
+        let times = self.with_times(|times| times.clone())?;
+        let txns = self.with_txns(|txns| txns.clone())?;
+        Ok(Segment::active(disk, dir, self.base, self.capacity(), end, (index.unwrap_or_default(), times, txns)))
+    }
+
     pub(crate) fn base(&self) -> i64 {
         self.base
     }

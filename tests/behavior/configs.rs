@@ -32,6 +32,11 @@ pub(crate) fn set(client: &mut Client, name: &str, key: &str, value: &str) -> (i
     alter(client, TOPIC, name, key, SET, Some(value))
 }
 
+/// The same of a broker; of all brokers where `node` is empty.
+pub(crate) fn set_broker(client: &mut Client, node: &str, key: &str, value: &str) -> (i16, String) {
+    alter(client, BROKER, node, key, SET, Some(value))
+}
+
 fn alter(client: &mut Client, kind: i8, name: &str, key: &str, operation: i8, value: Option<&str>) -> (i16, String) {
     let config = incremental_alter_configs_request::AlterableConfig::default()
         .with_name(text(key))

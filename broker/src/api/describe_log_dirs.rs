@@ -4,6 +4,7 @@
 //! A request with the tagged field of [`log_facts`] gets the facts of each log beside.
 
 use std::collections::{BTreeMap, HashSet};
+use std::path::Path;
 use std::sync::Arc;
 
 use jackdaw_protocol::log_facts::{self, LogFacts};
@@ -16,6 +17,7 @@ use super::topology;
 use super::{Context, Handler, Reply};
 use crate::limits;
 use crate::partition::Partition;
+use crate::topics::absolute;
 
 impl Handler for DescribeLogDirsRequest {
     fn handle(self, ctx: &Context<'_>) -> Reply<DescribeLogDirsResponse> {
@@ -28,12 +30,16 @@ impl Handler for DescribeLogDirsRequest {
                 .flat_map(|topic| topic.partitions.into_iter().map(move |partition| (topic.topic.clone(), partition)));
             partitions.collect::<HashSet<_>>()
         });
-        let wanted = |partition: &Arc<Partition>| match &wanted {
+        let wanted = |topic: &Arc<str>, partition: i32| match &wanted {
             None => true,
-            Some(wanted) => wanted.contains(&(topology::topic_name(partition.topic()), partition.index())),
+            Some(wanted) => wanted.contains(&(topology::topic_name(topic), partition)),
         };
-        let dirs = 0..ctx.broker.topics.dirs().len();
-        let results = ctx.broker.blocking(|| dirs.map(|dir| describe(dir, &wanted, &mut facts, ctx)).collect());
+        let topics = &ctx.broker.topics;
+        let opened = 0..topics.dirs().len();
+        let describe = |dir| describe(dir, &wanted, &mut facts, ctx);
+        let mut results: Vec<_> = ctx.broker.blocking(|| opened.map(describe).collect());
+        let failed = topics.failed_dirs().iter();
+        results.extend(failed.map(|dir| result(&dir.path).with_error_code(ResponseError::KafkaStorageError.code())));
         Reply::Now(DescribeLogDirsResponse::default().with_results(results))
     }
 }
@@ -73,16 +79,19 @@ fn facts_of(partition: &Partition, read_left: &mut u64, now_ms: i64) -> LogFacts
     }
 }
 
+fn result(path: &Path) -> DescribeLogDirsResult {
+    DescribeLogDirsResult::default().with_log_dir(StrBytes::from_string(absolute(path).display().to_string()))
+}
+
 fn describe(
     dir: usize,
-    wanted: &dyn Fn(&Arc<Partition>) -> bool,
+    wanted: &dyn Fn(&Arc<str>, i32) -> bool,
     facts: &mut Option<u64>,
     ctx: &Context<'_>,
 ) -> DescribeLogDirsResult {
     let topics = &ctx.broker.topics;
     let log_dir = topics.dirs()[dir].dir();
-    let path = std::path::absolute(log_dir.path()).unwrap_or_else(|_| log_dir.path().to_owned());
-    let result = DescribeLogDirsResult::default().with_log_dir(StrBytes::from_string(path.display().to_string()));
+    let result = result(log_dir.path());
     let offline = || ResponseError::KafkaStorageError.code();
     if !log_dir.is_online() {
         return result.with_error_code(offline());
@@ -90,12 +99,12 @@ fn describe(
     let (total, usable) = match log_dir.total_and_usable_bytes() {
         Ok(bytes) => bytes,
         Err(error) => {
-            tracing::warn!(dir = %path.display(), %error, "cannot tell the size of the disk");
+            tracing::warn!(dir = %log_dir.path().display(), %error, "cannot tell the size of the disk");
             return result.with_error_code(offline());
         }
     };
     let mut by_topic: BTreeMap<Arc<str>, Vec<DescribeLogDirsPartition>> = BTreeMap::new();
-    for partition in topics.partitions_in(dir).iter().filter(|partition| wanted(partition)) {
+    for partition in topics.partitions_in(dir).iter().filter(|partition| wanted(partition.topic(), partition.index())) {
         let log = partition.log();
         let mut described = DescribeLogDirsPartition::default()
             .with_partition_index(partition.index())
@@ -106,6 +115,14 @@ fn describe(
             described.unknown_tagged_fields.insert(log_facts::TAG, facts.encode());
         }
         by_topic.entry(partition.topic().clone()).or_default().push(described);
+    }
+    for future in topics.futures_in(dir).into_iter().filter(|future| wanted(&future.topic, future.partition)) {
+        let described = DescribeLogDirsPartition::default()
+            .with_partition_index(future.partition)
+            .with_partition_size(future.size_bytes as i64)
+            .with_offset_lag(future.lag)
+            .with_is_future_key(true);
+        by_topic.entry(future.topic).or_default().push(described);
     }
     let topic = |(name, mut partitions): (_, Vec<DescribeLogDirsPartition>)| {
         partitions.sort_by_key(|partition| partition.partition_index);

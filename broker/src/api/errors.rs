@@ -10,7 +10,7 @@ use crate::group::GroupError;
 use crate::partition::NotDurable;
 use crate::partition::intake::IntakeError;
 use crate::topics::catalog::{AddPartitionsError, CreateTopicError};
-use crate::topics::{DeleteTopicError, FindError};
+use crate::topics::{DeleteTopicError, FindError, MoveError};
 
 /// A wire error, and where the API has room for it what the client should know.
 #[derive(Debug, Clone)]
@@ -95,6 +95,8 @@ pub fn read(error: &ReadError) -> Failure {
 pub fn storage(error: &StorageError) -> Failure {
     match error {
         StorageError::Deleted { .. } => Failure::from(ResponseError::UnknownTopicOrPartition),
+        // To be asked again: it is served, from another directory.
+        StorageError::Moved { .. } => Failure::from(ResponseError::NotLeaderOrFollower),
         StorageError::Io { .. } | StorageError::Corrupt { .. } => Failure::from(ResponseError::KafkaStorageError),
         StorageError::Exists { .. } | StorageError::BadName { .. } => Failure::from(ResponseError::UnknownServerError),
     }
@@ -140,6 +142,20 @@ pub fn create_topic(error: &CreateTopicError) -> Failure {
         CreateTopicError::Storage(_) => ResponseError::KafkaStorageError,
     };
     Failure::with(code, error.to_string())
+}
+
+/// Why a partition is not moved to another log directory.
+pub fn move_partition(error: &MoveError) -> ResponseError {
+    match error {
+        MoveError::UnknownPartition => ResponseError::UnknownTopicOrPartition,
+        MoveError::Offline | MoveError::DirOffline(_) => ResponseError::KafkaStorageError,
+        MoveError::UnknownDir(_) => ResponseError::LogDirNotFound,
+        MoveError::Cordoned(_) => ResponseError::InvalidReplicaAssignment,
+        // Kafka's answer where the topic's name leaves no room for what the copy's directory is called.
+        MoveError::Storage(StorageError::BadName { .. }) => ResponseError::InvalidTopicException,
+        MoveError::Storage(StorageError::Exists { .. }) => ResponseError::KafkaStorageError,
+        MoveError::Storage(error) => storage(error).error,
+    }
 }
 
 /// Why partitions were not added.

@@ -334,13 +334,11 @@ fn failed(partition: i32, error: ResponseError) -> PartitionData {
 
 fn find(broker: &Broker, wanted: &Wanted) -> Result<Arc<Partition>, ResponseError> {
     match &wanted.topic {
-        TopicKey::Name(name) => {
-            broker.topics.partition(name, wanted.partition).ok_or(ResponseError::UnknownTopicOrPartition)
+        TopicKey::Name(name) => broker.topics.find(name, wanted.partition).map_err(errors::find),
+        TopicKey::Id(id) => {
+            let topic = broker.topics.topic_by_id(*id).ok_or(ResponseError::UnknownTopicId)?;
+            topic.partition(wanted.partition).cloned().map_err(errors::find)
         }
-        TopicKey::Id(id) => broker.topics.partition_by_id(*id, wanted.partition).ok_or_else(|| {
-            let known = broker.topics.topic_by_id(*id).is_some();
-            if known { ResponseError::UnknownTopicOrPartition } else { ResponseError::UnknownTopicId }
-        }),
     }
 }
 

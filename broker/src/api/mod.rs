@@ -11,13 +11,13 @@ use std::pin::Pin;
 use bytes::Bytes;
 use jackdaw_protocol::guard;
 use jackdaw_protocol::messages::{
-    AlterConfigsRequest, ApiVersionsRequest, CreatePartitionsRequest, CreateTopicsRequest, DeleteGroupsRequest,
-    DeleteRecordsRequest, DeleteTopicsRequest, DescribeClusterRequest, DescribeConfigsRequest, DescribeGroupsRequest,
-    DescribeLogDirsRequest, DescribeProducersRequest, DescribeTopicPartitionsRequest, Encodable, FetchRequest,
-    FindCoordinatorRequest, HeaderVersion, HeartbeatRequest, IncrementalAlterConfigsRequest, InitProducerIdRequest,
-    JoinGroupRequest, LeaveGroupRequest, ListGroupsRequest, ListOffsetsRequest, ListPartitionReassignmentsRequest,
-    MetadataRequest, OffsetCommitRequest, OffsetDeleteRequest, OffsetFetchRequest, OffsetForLeaderEpochRequest,
-    ProduceRequest, Request, SyncGroupRequest,
+    AlterConfigsRequest, AlterReplicaLogDirsRequest, ApiVersionsRequest, CreatePartitionsRequest, CreateTopicsRequest,
+    DeleteGroupsRequest, DeleteRecordsRequest, DeleteTopicsRequest, DescribeClusterRequest, DescribeConfigsRequest,
+    DescribeGroupsRequest, DescribeLogDirsRequest, DescribeProducersRequest, DescribeTopicPartitionsRequest, Encodable,
+    FetchRequest, FindCoordinatorRequest, HeaderVersion, HeartbeatRequest, IncrementalAlterConfigsRequest,
+    InitProducerIdRequest, JoinGroupRequest, LeaveGroupRequest, ListGroupsRequest, ListOffsetsRequest,
+    ListPartitionReassignmentsRequest, MetadataRequest, OffsetCommitRequest, OffsetDeleteRequest, OffsetFetchRequest,
+    OffsetForLeaderEpochRequest, ProduceRequest, Request, SyncGroupRequest,
 };
 
 pub use context::{ConnectionInfo, Context};
@@ -27,6 +27,7 @@ use crate::net::Outgoing;
 #[cfg(test)]
 mod admin_tests;
 mod alter_configs;
+mod alter_replica_log_dirs;
 pub mod api_versions;
 mod create_partitions;
 mod create_topics;
@@ -187,6 +188,7 @@ pub static TABLE: &[Row] = &[
     row::<OffsetForLeaderEpochRequest>("OffsetForLeaderEpoch"),
     row::<DescribeConfigsRequest>("DescribeConfigs"),
     row::<AlterConfigsRequest>("AlterConfigs"),
+    row::<AlterReplicaLogDirsRequest>("AlterReplicaLogDirs"),
     row::<DescribeLogDirsRequest>("DescribeLogDirs"),
     row::<CreatePartitionsRequest>("CreatePartitions"),
     row::<DeleteGroupsRequest>("DeleteGroups"),

@@ -248,16 +248,12 @@ impl ProduceRun {
 }
 
 fn find(ctx: &Context<'_>, name: &str, id: uuid::Uuid, index: i32) -> Result<Arc<Partition>, Failure> {
+    let topics = &ctx.broker.topics;
     if ctx.api_version >= TOPIC_ID_SINCE {
-        return ctx.broker.topics.partition_by_id(id, index).ok_or_else(|| {
-            if ctx.broker.topics.topic_by_id(id).is_some() {
-                Failure::from(ResponseError::UnknownTopicOrPartition)
-            } else {
-                Failure::from(ResponseError::UnknownTopicId)
-            }
-        });
+        let topic = topics.topic_by_id(id).ok_or(Failure::from(ResponseError::UnknownTopicId))?;
+        return topic.partition(index).cloned().map_err(|error| errors::find(error).into());
     }
-    ctx.broker.topics.partition(name, index).ok_or(Failure::from(ResponseError::UnknownTopicOrPartition))
+    topics.find(name, index).map_err(|error| errors::find(error).into())
 }
 
 /// Checks one partition's records as Kafka does for clients: one batch of the current format, as a producer writes it.

@@ -55,14 +55,17 @@ pub(super) struct PartitionView {
 /// Partition `index` of a topic. With its log directory offline it has no leader.
 pub(super) fn view(topic: &Topic, index: usize, partition: &PartitionImage) -> PartitionView {
     let brokers = |ids: &[i32]| ids.iter().copied().map(BrokerId).collect::<Vec<_>>();
-    let offline = matches!(topic.partition(index as i32), Err(FindError::Offline));
+    let hosted = topic.partition(index as i32);
+    let offline = matches!(hosted, Err(FindError::Offline));
+    // Its directory failed while it was open: it can still be read, so it keeps its leader.
+    let takes_no_writes = hosted.is_ok_and(|hosted| !hosted.flusher().dir().is_online());
     PartitionView {
         error: if offline { ResponseError::LeaderNotAvailable.code() } else { 0 },
         leader: BrokerId(if offline { NO_LEADER } else { partition.leader }),
         leader_epoch: partition.leader_epoch,
         replicas: brokers(&partition.replicas),
         isr: brokers(&partition.isr),
-        offline: if offline { vec![BrokerId(partition.leader)] } else { Vec::new() },
+        offline: if offline || takes_no_writes { vec![BrokerId(partition.leader)] } else { Vec::new() },
     }
 }
 

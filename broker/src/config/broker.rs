@@ -72,6 +72,10 @@ pub struct Config {
     pub log_flush_offset_checkpoint_interval_ms: u64,
     pub log_flush_start_offset_checkpoint_interval_ms: u64,
     pub replica_high_watermark_checkpoint_interval_ms: u64,
+    /// Bound of all moves into one log directory.
+    pub replica_alter_log_dirs_io_max_bytes_per_second: usize,
+    /// Directories that get no new partition, as `log.dirs` writes them; `*` for all.
+    pub cordoned_log_dirs: Vec<String>,
     pub log_cleaner_enable: bool,
     pub log_cleaner_threads: usize,
     pub log_cleaner_backoff_ms: u64,
@@ -197,6 +201,8 @@ impl Config {
             log_flush_scheduler_interval_ms: v.long("log.flush.scheduler.interval.ms"),
             log_flush_offset_checkpoint_interval_ms: ms("log.flush.offset.checkpoint.interval.ms"),
             log_flush_start_offset_checkpoint_interval_ms: ms("log.flush.start.offset.checkpoint.interval.ms"),
+            replica_alter_log_dirs_io_max_bytes_per_second: v.size("replica.alter.log.dirs.io.max.bytes.per.second"),
+            cordoned_log_dirs: v.list("cordoned.log.dirs"),
             replica_high_watermark_checkpoint_interval_ms: ms("replica.high.watermark.checkpoint.interval.ms"),
             log_cleaner_enable: v.flag("log.cleaner.enable"),
             log_cleaner_threads: v.size("log.cleaner.threads"),

@@ -12,6 +12,7 @@ pub(super) fn check(values: &Values, errors: &mut Vec<ConfigError>) {
     check_order(values, errors);
     check_retention(values, errors);
     check_memory(values, errors);
+    check_cordoned(values, errors);
     check_connections(values, errors);
     check_metrics(values, errors);
     errors.extend(size_rule::check_broker(values).err().map(|error| placed(values, error)));
@@ -209,6 +210,24 @@ fn check_dirs(values: &Values, errors: &mut Vec<ConfigError>, warnings: &mut Vec
         values.given("metadata.log.dir").filter(|dir| !dir.is_empty() && dirs.iter().all(|other| other != dir))
     {
         warnings.push(format!("metadata.log.dir={dir} has no effect: metadata is kept with the data in {key}."));
+    }
+}
+
+fn check_cordoned(values: &Values, errors: &mut Vec<ConfigError>) {
+    const CORDONED: &str = "cordoned.log.dirs";
+    let key = if values.effective("log.dirs").is_some_and(|dirs| !dirs.is_empty()) { "log.dirs" } else { "log.dir" };
+    let (dirs, cordoned) = (values.list(key), values.list(CORDONED));
+    if cordoned == ["*"] {
+        return;
+    }
+    let missing: Vec<&str> = cordoned.iter().filter(|dir| !dirs.contains(dir)).map(String::as_str).collect();
+    if !missing.is_empty() {
+        let message = format!(
+            "All entries in {CORDONED} must be present in {key}, or it must be *. Missing entries: {}; {key}={}",
+            missing.join(","),
+            dirs.join(",")
+        );
+        errors.push(fault(values, CORDONED, message));
     }
 }
 

@@ -13,10 +13,13 @@ use super::load;
 use super::table;
 use super::values::Values;
 
+/// Of the settings for one broker, this alone has nothing to do with listeners.
+const CORDONED_LOG_DIRS: &str = "cordoned.log.dirs";
+
 /// Whether the setting can change without a restart. Kafka would also change listeners and their security,
 /// setting by setting and per broker; Jackdaw reads those at start only.
-pub const fn is_dynamic(def: &Def) -> bool {
-    matches!(def.update, Update::ClusterWide)
+pub fn is_dynamic(def: &Def) -> bool {
+    matches!(def.update, Update::ClusterWide) || def.name == CORDONED_LOG_DIRS
 }
 
 /// Checks names and update modes of the settings kept for one broker (`per_broker`) or for all.

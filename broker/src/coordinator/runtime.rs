@@ -516,7 +516,7 @@ impl Cell {
         if self.inner.lock().status != Status::Loading {
             return;
         }
-        let loaded = load::load(self.partition.log());
+        let loaded = load::load(&self.partition.log());
         let mut inner = self.inner.lock();
         if inner.status != Status::Loading {
             return;

@@ -8,9 +8,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread::JoinHandle;
 
-use jackdaw_storage::{Log, LogDir};
+use jackdaw_storage::{Log, LogDir, StorageError};
 use parking_lot::{Condvar, Mutex};
 
+use super::home::Home;
 use super::{NotDurable, Partition};
 use crate::clock::Clock;
 use crate::limits;
@@ -24,9 +25,12 @@ pub(super) struct SyncState {
     running: AtomicBool,
 }
 
+/// A partition to sync, and its log as it was asked for.
+type Wanted = (Arc<Partition>, Arc<Home>);
+
 #[derive(Default)]
 struct Asked {
-    queue: VecDeque<Arc<Partition>>,
+    queue: VecDeque<Wanted>,
     threads: Vec<JoinHandle<()>>,
     idle: usize,
     stopping: bool,
@@ -86,9 +90,9 @@ impl Flusher {
         }
     }
 
-    /// Asks for a sync of this partition's log; its waits end when it is done.
-    pub(super) fn ask(self: &Arc<Self>, partition: &Arc<Partition>) {
-        if partition.sync.asked.swap(true, Ordering::AcqRel) {
+    /// Asks for a sync of this partition's log, which is in this directory; its waits end when it is done.
+    pub(super) fn ask(self: &Arc<Self>, partition: &Arc<Partition>, home: &Arc<Home>) {
+        if home.sync.asked.swap(true, Ordering::AcqRel) {
             return;
         }
         let mut asked = self.asked.lock();
@@ -97,10 +101,10 @@ impl Flusher {
             partition.synced(Err(NotDurable::Stopping));
             return;
         }
-        if partition.sync.running.load(Ordering::Relaxed) {
+        if home.sync.running.load(Ordering::Relaxed) {
             return; // the thread at work on it sees the flag when it is done
         }
-        asked.queue.push_back(partition.clone());
+        asked.queue.push_back((partition.clone(), home.clone()));
         // A thread that was woken counts as idle until it runs.
         if asked.queue.len() <= asked.idle {
             self.wake.notify_one();
@@ -127,31 +131,31 @@ impl Flusher {
     }
 
     fn run(&self) {
-        while let Some(partitions) = self.next() {
-            for partition in &partitions {
+        while let Some(wanted) = self.next() {
+            for (_, home) in &wanted {
                 // Before the sync: whoever appends from here on must ask again.
-                partition.sync.asked.store(false, Ordering::Release);
+                home.sync.asked.store(false, Ordering::Release);
             }
-            if let [partition] = &partitions[..] {
-                partition.synced(partition.log.flush().map_err(NotDurable::from));
+            if let [one] = &wanted[..] {
+                synced(one, one.1.log.flush());
             } else {
-                let logs: Vec<Arc<Log>> = partitions.iter().map(|partition| partition.log.clone()).collect();
+                let logs: Vec<Arc<Log>> = wanted.iter().map(|(_, home)| home.log.clone()).collect();
                 for (at, result) in self.dir.flush_many(&logs) {
-                    partitions[at].synced(result.map_err(NotDurable::from));
+                    synced(&wanted[at], result);
                 }
             }
             let mut asked = self.asked.lock();
-            for partition in partitions {
-                partition.sync.running.store(false, Ordering::Relaxed);
-                if partition.sync.asked.load(Ordering::Acquire) {
-                    asked.queue.push_back(partition);
+            for (partition, home) in wanted {
+                home.sync.running.store(false, Ordering::Relaxed);
+                if home.sync.asked.load(Ordering::Acquire) {
+                    asked.queue.push_back((partition, home));
                 }
             }
         }
     }
 
     /// What to sync next: one partition, or all that wait if they are many. `None` when the thread must end.
-    fn next(&self) -> Option<Vec<Arc<Partition>>> {
+    fn next(&self) -> Option<Vec<Wanted>> {
         let mut asked = self.asked.lock();
         while asked.queue.is_empty() {
             if asked.stopping {
@@ -162,10 +166,18 @@ impl Flusher {
             asked.idle -= 1;
         }
         let count = if asked.queue.len() >= limits::SYNC_TOGETHER { asked.queue.len() } else { 1 };
-        let partitions: Vec<_> = asked.queue.drain(..count).collect();
-        for partition in &partitions {
-            partition.sync.running.store(true, Ordering::Relaxed);
+        let wanted: Vec<_> = asked.queue.drain(..count).collect();
+        for (_, home) in &wanted {
+            home.sync.running.store(true, Ordering::Relaxed);
         }
-        Some(partitions)
+        Some(wanted)
+    }
+}
+
+/// Ends the waits of a partition. Where its log was moved to another directory meanwhile, they go on there.
+fn synced((partition, _): &Wanted, result: Result<i64, StorageError>) {
+    match result {
+        Err(StorageError::Moved { .. }) => partition.ask_for_sync(),
+        result => partition.synced(result.map_err(NotDurable::from)),
     }
 }

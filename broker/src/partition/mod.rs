@@ -4,6 +4,7 @@
 //! [`Flusher`], which syncs every log that was asked for since its last sync, so that all appends of a cycle share one.
 
 mod flusher;
+mod home;
 pub mod intake;
 mod waiters;
 
@@ -18,7 +19,8 @@ use tokio::sync::oneshot;
 use uuid::Uuid;
 
 pub use flusher::Flusher;
-use flusher::SyncState;
+use home::Home;
+pub use home::LogRef;
 use waiters::FetchWaiters;
 pub use waiters::{FetchWaiter, Watch};
 
@@ -42,14 +44,13 @@ pub struct Partition {
     topic: Arc<str>,
     topic_id: Uuid,
     index: i32,
-    log: Arc<Log>,
+    /// Where the log is: it may be moved to another log directory while it is used.
+    home: ArcSwap<Home>,
     leader_epoch: AtomicI32,
     config: ArcSwap<TopicConfig>,
     fetchers: FetchWaiters,
     /// Producers waiting for every byte below an offset to be on the disk.
     durable: Mutex<Vec<(i64, Durable)>>,
-    sync: SyncState,
-    flusher: Arc<Flusher>,
 }
 
 impl Partition {
@@ -67,13 +68,11 @@ impl Partition {
             topic,
             topic_id,
             index,
-            log,
+            home: ArcSwap::from_pointee(Home::new(log, flusher)),
             leader_epoch: AtomicI32::new(0),
             config: ArcSwap::new(config),
             fetchers: FetchWaiters::default(),
             durable: Mutex::default(),
-            sync: SyncState::default(),
-            flusher,
         })
     }
 
@@ -92,9 +91,21 @@ impl Partition {
         self.index
     }
 
-    /// The log beneath.
-    pub fn log(&self) -> &Arc<Log> {
-        &self.log
+    /// The log beneath, as of now.
+    pub fn log(&self) -> LogRef {
+        LogRef::new(self.home.load())
+    }
+
+    /// The sync threads of the directory that the log is in.
+    pub fn flusher(&self) -> Arc<Flusher> {
+        self.home.load().flusher.clone()
+    }
+
+    /// Goes on with a copy of the log in another directory. To be called while nothing can be appended to the old one,
+    /// of which the new one holds all.
+    pub fn move_to(self: &Arc<Self>, log: Arc<Log>, flusher: Arc<Flusher>) {
+        log.set_high_watermark(log.log_end_offset());
+        self.home.store(Arc::new(Home::new(log, flusher)));
     }
 
     /// Epoch of the leadership that appends now.
@@ -110,13 +121,14 @@ impl Partition {
     /// The largest epoch of leadership not above `requested`, and the offset where it ended (KIP-101). The epoch of now
     /// counts even before anything is appended in it: it began at the log end.
     pub fn epoch_end_offset(&self, requested: i32) -> Option<(i32, i64)> {
-        let (current, end) = (self.leader_epoch(), self.log.log_end_offset());
-        match self.log.latest_epoch() {
-            Some(latest) if latest >= current => self.log.epoch_end_offset(requested),
+        let log = self.log();
+        let (current, end) = (self.leader_epoch(), log.log_end_offset());
+        match log.latest_epoch() {
+            Some(latest) if latest >= current => log.epoch_end_offset(requested),
             _ if requested < 0 || requested > current => None,
             _ if requested == current => Some((current, end)),
             Some(latest) if requested >= latest => Some((latest, end)),
-            Some(_) => self.log.epoch_end_offset(requested),
+            Some(_) => log.epoch_end_offset(requested),
             None => Some((requested, end)),
         }
     }
@@ -133,7 +145,7 @@ impl Partition {
 
     /// Puts a changed topic configuration into effect.
     pub fn set_config(&self, config: Arc<TopicConfig>) {
-        self.log.update_config(config.shared_log());
+        self.log().update_config(config.shared_log());
         self.config.store(config);
     }
 
@@ -146,16 +158,19 @@ impl Partition {
         now_ms: i64,
         results: &mut Vec<Result<Appended, AppendError>>,
     ) {
-        let leader_epoch = self.leader_epoch();
         let first = results.len();
-        self.flusher.append(|| {
-            if let [batch] = batches {
-                self.log.append(&[Append { batch, leader_epoch, origin }], now_ms, results);
-            } else {
-                let appends: Vec<_> = batches.iter().map(|batch| Append { batch, leader_epoch, origin }).collect();
-                self.log.append(&appends, now_ms, results);
+        let mut home = self.home.load();
+        self.append_to(&home, batches, origin, now_ms, results);
+        while matches!(results.get(first), Some(Err(AppendError::Storage(StorageError::Moved { .. })))) {
+            // Moved between the look at where it is and the append: nothing of it was appended.
+            let now = self.home.load();
+            if Arc::ptr_eq(&now, &home) {
+                break;
             }
-        });
+            home = now;
+            results.truncate(first);
+            self.append_to(&home, batches, origin, now_ms, results);
+        }
         let appended = results[first..].iter().zip(batches).filter_map(|(result, batch)| match result {
             Ok(appended) if !appended.duplicate => Some((appended.last_offset, batch.bytes().len())),
             _ => None,
@@ -166,9 +181,28 @@ impl Partition {
             bytes += len;
         }
         if end >= 0 {
-            self.log.set_high_watermark(end);
+            home.log.set_high_watermark(end);
             self.fetchers.appended(bytes);
         }
+    }
+
+    fn append_to(
+        &self,
+        home: &Home,
+        batches: &[Batch],
+        origin: Origin,
+        now_ms: i64,
+        results: &mut Vec<Result<Appended, AppendError>>,
+    ) {
+        let leader_epoch = self.leader_epoch();
+        home.flusher.append(|| {
+            if let [batch] = batches {
+                home.log.append(&[Append { batch, leader_epoch, origin }], now_ms, results);
+            } else {
+                let appends: Vec<_> = batches.iter().map(|batch| Append { batch, leader_epoch, origin }).collect();
+                home.log.append(&appends, now_ms, results);
+            }
+        });
     }
 
     /// Returns once every byte below `offset` is on the disk, or at once where the topic says `write.caching=true`.
@@ -176,12 +210,12 @@ impl Partition {
     /// Must be called on a partition whose records below `offset` are appended; the sync is asked for before it returns
     /// its future, so the caller may drop or await it later.
     pub fn durable(self: &Arc<Self>, offset: i64) -> impl Future<Output = Result<(), NotDurable>> + Send + use<> {
-        let waiting = if self.log.flushed_offset() >= offset || self.with_config(|config| config.write_caching) {
+        let waiting = if self.log().flushed_offset() >= offset || self.with_config(|config| config.write_caching) {
             None
         } else {
             let (sender, receiver) = oneshot::channel();
             self.durable.lock().push((offset, sender));
-            self.flusher.ask(self);
+            self.ask_for_sync();
             Some(receiver)
         };
         async move {
@@ -200,6 +234,18 @@ impl Partition {
     /// Wakes every waiting fetch whatever it waits for: the partition is deleted or its log start moved.
     pub fn wake_fetches(&self) {
         self.fetchers.wake_all();
+    }
+
+    /// Lets those who wait for the disk go on waiting in the directory that the log was moved to.
+    pub fn resume_syncs(self: &Arc<Self>) {
+        if !self.durable.lock().is_empty() {
+            self.ask_for_sync();
+        }
+    }
+
+    fn ask_for_sync(self: &Arc<Self>) {
+        let home = self.home.load_full();
+        home.flusher.ask(self, &home);
     }
 
     /// Ends the waits that a sync up to `result` satisfies, or all on an error.

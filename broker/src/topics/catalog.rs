@@ -222,6 +222,9 @@ impl Catalog {
                 Arc::make_mut(&mut self.image.features).insert(name.clone(), *level);
             }
             Record::BrokerStarted { broker } => self.start_epochs_led_by(*broker),
+            Record::LogDirsChanged { broker, dirs } => {
+                Arc::make_mut(&mut self.image.log_dirs).insert(*broker, dirs.clone());
+            }
         }
         self.image.version += 1;
         Ok(())

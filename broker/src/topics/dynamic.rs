@@ -128,7 +128,7 @@ mod tests {
         let log = config.load().topic_defaults.log();
         let logs = LogDir::open(dir, LogDirOptions::new(1), &|_| log.clone(), &|_| {}).unwrap();
         let flusher = Flusher::start(Arc::new(logs), clock.clone()).unwrap();
-        Ok((Topics::open(vec![flusher], config.clone(), clock)?, config))
+        Ok((Topics::open(vec![flusher], Vec::new(), config.clone(), clock)?, config))
     }
 
     fn close(topics: Topics) {

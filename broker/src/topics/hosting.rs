@@ -7,9 +7,10 @@ use jackdaw_storage::{Log, LogDir, StorageError};
 use uuid::Uuid;
 
 use super::image::{Image, TopicImage};
+use super::moves::Moves;
 use super::names;
+use super::placement::{Candidate, choose};
 use super::record::Record;
-use super::registry::Hosted;
 use super::store;
 use crate::config::TopicConfig;
 use crate::partition::{Flusher, Partition};
@@ -21,21 +22,25 @@ pub(super) struct Opener<'a> {
     pub(super) topic: &'a TopicImage,
     pub(super) config: &'a Arc<TopicConfig>,
     pub(super) found: &'a mut FoundLogs,
-    /// Partitions in each directory.
-    pub(super) load: &'a mut [usize],
+    /// What is known of each directory.
+    pub(super) load: &'a mut [Candidate],
+    pub(super) moves: &'a Moves,
 }
 
 impl Opener<'_> {
-    /// Keeps an open partition, takes its log among those found, or makes one. None if it is another broker's.
-    pub(super) fn host(&mut self, index: usize, open: Option<Hosted>) -> Result<Option<Hosted>, StorageError> {
+    /// Keeps an open partition, with the settings and the epoch of now.
+    pub(super) fn keep(&self, index: usize, open: &Arc<Partition>) -> Arc<Partition> {
+        open.set_config(self.config.clone());
+        open.set_leader_epoch(self.topic.partitions[index].leader_epoch);
+        open.clone()
+    }
+
+    /// Takes a partition's log among those found, or makes one. None if it is another broker's, or in a directory that is
+    /// not here.
+    pub(super) fn host(&mut self, index: usize) -> Result<Option<Arc<Partition>>, StorageError> {
         let partition = &self.topic.partitions[index];
         if !partition.replicas.contains(&self.node_id) {
             return Ok(None);
-        }
-        if let Some(open) = open {
-            open.partition.set_config(self.config.clone());
-            open.partition.set_leader_epoch(partition.leader_epoch);
-            return Ok(Some(open));
         }
         let index = index as i32;
         let (dir, log) = match self.found.take(self.topic, index) {
@@ -43,20 +48,25 @@ impl Opener<'_> {
                 log.update_config(self.config.shared_log());
                 (dir, log)
             }
+            None if !self.found.absent.is_empty() => {
+                let topic = &self.topic.name;
+                tracing::error!(%topic, partition = index, "offline: it is in none of the log directories that are here");
+                self.found.offline += 1;
+                return Ok(None);
+            }
             None => self.create(index)?,
         };
-        self.load[dir] += 1;
+        self.load[dir].partitions += 1;
         let flusher = self.dirs[dir].clone();
         let open = Partition::new(self.topic.name.clone(), self.topic.id, index, log, self.config.clone(), flusher);
         open.set_leader_epoch(partition.leader_epoch);
-        Ok(Some(Hosted { partition: open, dir }))
+        Ok(Some(open))
     }
 
-    /// In the directory with the fewest partitions among those online that are not full.
     fn create(&self, index: i32) -> Result<(usize, Arc<Log>), StorageError> {
-        let online =
-            (0..self.load.len()).filter(|&dir| self.dirs[dir].dir().is_online() && !self.dirs[dir].dir().is_full());
-        let dir = online.min_by_key(|&dir| self.load[dir]).unwrap_or(0);
+        let wish = self.moves.take_wish(&self.topic.name, index);
+        // If none is online, the first one says why.
+        let dir = choose(self.load, wish).unwrap_or(0);
         let log = self.dirs[dir].dir().create(&self.topic.name, self.topic.id, index, self.config.shared_log())?;
         Ok((dir, log))
     }
@@ -69,6 +79,10 @@ type Name = (String, i32);
 #[derive(Default)]
 pub(super) struct FoundLogs {
     logs: HashMap<Name, Vec<(usize, Arc<Log>)>>,
+    /// Log directories that should be here and are not, as the operator is told of them: what is not found may be there.
+    pub(super) absent: Vec<String>,
+    /// Partitions that may be there.
+    pub(super) offline: usize,
 }
 
 impl FoundLogs {
@@ -81,7 +95,7 @@ impl FoundLogs {
                 }
             }
         }
-        FoundLogs { logs }
+        FoundLogs { logs, ..FoundLogs::default() }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -133,16 +147,40 @@ impl FoundLogs {
             let topic = image.topic(topic);
             let hosted = topic.and_then(|topic| topic.partitions.get(*partition as usize));
             let ours = hosted.is_some_and(|partition| partition.replicas.contains(&node_id));
-            let mut taken = false;
-            logs.retain(|(dir, log)| {
-                let keep = ours && !taken && topic.is_some_and(|topic| is_of(log, topic));
-                taken |= keep;
-                if !keep {
-                    set_aside(log, dirs[*dir].dir());
+            let is_its = |log: &Arc<Log>| ours && topic.is_some_and(|topic| is_of(log, topic));
+            let kept = logs.iter().filter(|(_, log)| is_its(log)).max_by_key(|(dir, log)| reach(*dir, log)).cloned();
+            logs.retain(|(dir, log)| match &kept {
+                Some((_, kept)) if Arc::ptr_eq(kept, log) => true,
+                Some((_, kept)) if is_its(log) && is_covered(log, kept) => {
+                    remove_copy(log, dirs[*dir].dir());
+                    false
                 }
-                keep
+                _ => {
+                    set_aside(log, dirs[*dir].dir());
+                    false
+                }
             });
         }
+    }
+}
+
+/// Which of two logs under one name is the partition: both are there if a move to another directory was interrupted just
+/// when the copy took over, and the one that reaches further was appended to last. If both reach as far, they hold the
+/// same but for what was deleted at the front.
+fn reach(dir: usize, log: &Log) -> (bool, i64, i64, std::cmp::Reverse<usize>) {
+    (log.quarantine().is_none(), log.log_end_offset(), log.log_start_offset(), std::cmp::Reverse(dir))
+}
+
+/// Whether nothing is lost without `log`.
+fn is_covered(log: &Log, kept: &Log) -> bool {
+    kept.quarantine().is_none() && log.log_end_offset() <= kept.log_end_offset() && log.topic_id() == kept.topic_id()
+}
+
+fn remove_copy(log: &Arc<Log>, dir: &LogDir) {
+    let (topic, partition, path) = (log.topic(), log.partition(), log.path().display());
+    match dir.detach(std::slice::from_ref(log)) {
+        Ok(_) => tracing::warn!(topic, partition, %path, "the second copy of a partition, left by a move, is removed"),
+        Err(error) => tracing::error!(topic, partition, %path, %error, "cannot remove the second copy of a partition"),
     }
 }
 

@@ -25,6 +25,8 @@ pub struct Image {
     pub group_configs: Arc<BTreeMap<String, Configs>>,
     /// Finalized features.
     pub features: Arc<BTreeMap<String, i16>>,
+    /// Log directories of brokers: ids with the paths they had.
+    pub log_dirs: Arc<BTreeMap<i32, BTreeMap<String, String>>>,
     /// The first producer id that no broker has.
     pub next_producer_id: i64,
 }

@@ -9,7 +9,10 @@ pub mod catalog;
 mod dynamic;
 mod hosting;
 pub mod image;
+mod known_dirs;
+mod moves;
 pub mod names;
+mod placement;
 pub mod record;
 pub mod registry;
 pub mod seed;
@@ -26,6 +29,7 @@ use uuid::Uuid;
 
 use crate::clock::Clock;
 use crate::config::{Config, TopicConfig};
+use crate::dirs::FailedDir;
 use crate::partition::{Flusher, Partition};
 
 use catalog::{
@@ -34,6 +38,10 @@ use catalog::{
 pub use dynamic::AlterBrokerConfigsError;
 use hosting::{FoundLogs, Opener};
 use image::{Configs, Image, TopicImage};
+use moves::Moves;
+pub(crate) use moves::absolute;
+pub use moves::{FutureReplica, MoveError};
+use placement::Candidate;
 use record::Record;
 pub use registry::{FindError, Registry, Topic};
 use store::Store;
@@ -51,6 +59,9 @@ pub struct Topics {
     config: Arc<ArcSwap<Config>>,
     /// One log directory each.
     dirs: Vec<Arc<Flusher>>,
+    /// Those that could not be opened.
+    failed_dirs: Vec<FailedDir>,
+    moves: Moves,
     writer: Mutex<Writer>,
     registry: ArcSwap<Registry>,
     producer_ids: Mutex<Range<i64>>,
@@ -100,8 +111,13 @@ impl Topics {
     ///
     /// # Errors
     /// The metadata log cannot be read or written. A partition that cannot be opened is offline, and no error.
-    pub fn open(dirs: Vec<Arc<Flusher>>, config: Arc<ArcSwap<Config>>, clock: Arc<Clock>) -> Result<Topics, OpenError> {
-        let store = Store::open(&dirs.iter().map(|flusher| flusher.dir().clone()).collect::<Vec<_>>())?;
+    pub fn open(
+        dirs: Vec<Arc<Flusher>>,
+        failed_dirs: Vec<FailedDir>,
+        config: Arc<ArcSwap<Config>>,
+        clock: Arc<Clock>,
+    ) -> Result<Topics, OpenError> {
+        let store = Store::open(&dirs.iter().map(|flusher| flusher.dir().clone()).collect::<Vec<_>>(), &failed_dirs)?;
         let mut catalog = Catalog::default();
         store.replay(&mut catalog)?;
         let topics = Topics {
@@ -109,6 +125,8 @@ impl Topics {
             clock,
             config,
             dirs,
+            failed_dirs,
+            moves: Moves::default(),
             writer: Mutex::new(Writer { catalog, store }),
             registry: ArcSwap::default(),
             producer_ids: Mutex::new(0..0),
@@ -132,11 +150,12 @@ impl Topics {
             self.commit(&mut writer, &[Record::BrokerStarted { broker: self.node_id }])?;
         }
         found.set_strays_aside(writer.catalog.image(), self.node_id, &self.dirs);
+        found.absent = self.absent_dirs(writer.catalog.image());
         let touched: Vec<Uuid> = writer.catalog.image().topics().map(|topic| topic.id).collect();
         for (_, error) in self.reconcile(&writer, &touched, &mut found).failed {
             tracing::error!(%error, "a partition is offline");
         }
-        Ok(())
+        self.note_dirs(&mut writer, &found)
     }
 
     /// The metadata as of now.
@@ -174,7 +193,12 @@ impl Topics {
         self.registry.load().topic(topic).ok_or(FindError::UnknownTopic)?.partition(index).cloned()
     }
 
-    /// The log directories and what of each topic lives there.
+    /// Log directories that could not be opened.
+    pub fn failed_dirs(&self) -> &[FailedDir] {
+        &self.failed_dirs
+    }
+
+    /// The log directories that could be opened.
     pub fn dirs(&self) -> &[Arc<Flusher>] {
         &self.dirs
     }
@@ -183,7 +207,14 @@ impl Topics {
     pub fn partitions_in(&self, dir: usize) -> Vec<Arc<Partition>> {
         let registry = self.registry.load();
         let hosted = registry.topics().flat_map(|topic| topic.hosted.iter().flatten());
-        hosted.filter(|hosted| hosted.dir == dir).map(|hosted| hosted.partition.clone()).collect()
+        hosted.filter(|partition| Arc::ptr_eq(&partition.flusher(), &self.dirs[dir])).cloned().collect()
+    }
+
+    /// Whether `cordoned.log.dirs` names the `dir`-th log directory.
+    pub fn is_cordoned(&self, dir: usize) -> bool {
+        let config = self.config.load();
+        let path = self.dirs[dir].dir().path();
+        config.cordoned_log_dirs.iter().any(|entry| entry == "*" || std::path::Path::new(entry) == path)
     }
 
     /// Creates topics, each or none of its partitions; results are in the order of `commands`. With `validate_only`
@@ -342,7 +373,11 @@ impl Topics {
 
     fn rules<'a>(&'a self, config: &Config, check_configs: &'a CheckConfigs<'a>) -> Rules<'a> {
         Rules {
-            brokers: std::slice::from_ref(&self.node_id),
+            // A broker whose directories are all cordoned takes no new partition (KIP-1066).
+            brokers: match (0..self.dirs.len()).all(|dir| self.is_cordoned(dir)) {
+                true => &[],
+                false => std::slice::from_ref(&self.node_id),
+            },
             default_partitions: config.num_partitions,
             default_replication_factor: config.default_replication_factor,
             check_configs,
@@ -374,7 +409,7 @@ impl Topics {
         let mut registry = Registry::clone(&self.registry.load());
         let mut failed = HashMap::new();
         let mut gone = Vec::new();
-        let mut load = self.partitions_per_dir(&registry);
+        let mut load = self.candidates(&registry);
         let config = self.config.load();
         let defaults = Arc::new(config.topic_defaults.clone());
         for &id in touched {
@@ -387,11 +422,14 @@ impl Topics {
                 false => Arc::new(TopicConfig::resolve(&topic.configs, &config)),
             };
             let before = registry.topic_by_id(id).cloned();
-            let (node_id, dirs) = (self.node_id, &self.dirs[..]);
-            let mut opener = Opener { node_id, dirs, topic, config: &config, found, load: &mut load };
+            let (node_id, dirs, moves) = (self.node_id, &self.dirs[..], &self.moves);
+            let mut opener = Opener { node_id, dirs, moves, topic, config: &config, found, load: &mut load };
             let hosted = (0..topic.partitions.len()).map(|index| {
-                let open = before.as_ref().and_then(|before| before.hosted.get(index)?.clone());
-                opener.host(index, open).unwrap_or_else(|error| {
+                if let Some(known) = before.as_ref().and_then(|before| before.hosted.get(index)) {
+                    // One that is offline stays so: an empty log elsewhere would hide that it is.
+                    return known.as_ref().map(|open| opener.keep(index, open));
+                }
+                opener.host(index).unwrap_or_else(|error| {
                     tracing::error!(topic = %topic.name, partition = index, %error, "cannot open a partition");
                     failed.insert(id, error);
                     None
@@ -406,19 +444,30 @@ impl Topics {
         Reconciled { failed }
     }
 
-    fn partitions_per_dir(&self, registry: &Registry) -> Vec<usize> {
-        let mut load = vec![0; self.dirs.len()];
-        for hosted in registry.topics().flat_map(|topic| topic.hosted.iter().flatten()) {
-            load[hosted.dir] += 1;
+    fn candidates(&self, registry: &Registry) -> Vec<Candidate> {
+        let candidate = |(dir, flusher): (usize, &Arc<Flusher>)| Candidate {
+            partitions: 0,
+            is_online: flusher.dir().is_online(),
+            is_full: flusher.dir().is_full(),
+            is_cordoned: self.is_cordoned(dir),
+        };
+        let mut candidates: Vec<Candidate> = self.dirs.iter().enumerate().map(candidate).collect();
+        for partition in registry.topics().flat_map(|topic| topic.hosted.iter().flatten()) {
+            candidates[self.dir_of(partition)].partitions += 1;
         }
-        load
+        candidates
+    }
+
+    fn dir_of(&self, partition: &Partition) -> usize {
+        let flusher = partition.flusher();
+        self.dirs.iter().position(|dir| Arc::ptr_eq(dir, &flusher)).expect("partitions live in these directories")
     }
 
     /// Takes the logs of deleted topics out of service; their files go with housekeeping's `purge`.
     fn detach_logs(&self, topics: &[Arc<Topic>]) {
         let mut by_dir = vec![Vec::new(); self.dirs.len()];
         for hosted in topics.iter().flat_map(|topic| topic.hosted.iter().flatten()) {
-            by_dir[hosted.dir].push(hosted.partition.log().clone());
+            by_dir[self.dir_of(hosted)].push(hosted.log().clone());
         }
         for (flusher, logs) in self.dirs.iter().zip(&by_dir) {
             if let Err(error) = flusher.dir().detach(logs) {
@@ -427,7 +476,7 @@ impl Topics {
             }
         }
         for hosted in topics.iter().flat_map(|topic| topic.hosted.iter().flatten()) {
-            hosted.partition.wake_fetches();
+            hosted.wake_fetches();
         }
     }
 }
@@ -460,7 +509,8 @@ fn ids(records: &[Record]) -> Vec<Uuid> {
         | Record::GroupConfigsChanged { .. }
         | Record::ProducerIdsAllocated { .. }
         | Record::FeatureLevelChanged { .. }
-        | Record::BrokerStarted { .. } => None,
+        | Record::BrokerStarted { .. }
+        | Record::LogDirsChanged { .. } => None,
     };
     records.iter().filter_map(id).collect()
 }

@@ -56,6 +56,9 @@ pub enum Record {
     FeatureLevelChanged { name: String, level: i16 },
     /// A broker came up: it leads its partitions in a new epoch, so that clients notice what a crash cost.
     BrokerStarted { broker: i32 },
+    /// The log directories of a broker from now on, by their ids, with the path that each had: what is not in any of
+    /// those that are there may be in one that is not.
+    LogDirsChanged { broker: i32, dirs: BTreeMap<String, String> },
 }
 
 #[derive(Serialize)]
@@ -138,6 +141,7 @@ mod tests {
             Record::ProducerIdsAllocated { broker: 1, next: i64::MAX },
             Record::FeatureLevelChanged { name: "metadata.version".into(), level: 27 },
             Record::BrokerStarted { broker: 1 },
+            Record::LogDirsChanged { broker: 1, dirs: BTreeMap::from([("id".to_owned(), "/data".to_owned())]) },
         ] {
             assert_eq!(Record::decode(&record.encode()).unwrap(), record);
         }

@@ -16,14 +16,8 @@ pub struct Topic {
     pub image: Arc<TopicImage>,
     /// The settings in force.
     pub config: Arc<TopicConfig>,
-    pub(super) hosted: Vec<Option<Hosted>>,
-}
-
-/// A partition and the log directory it lives in, as an index into those of [`super::Topics`].
-#[derive(Clone)]
-pub(super) struct Hosted {
-    pub(super) partition: Arc<Partition>,
-    pub(super) dir: usize,
+    /// By index; none that is offline or another broker's.
+    pub(super) hosted: Vec<Option<Arc<Partition>>>,
 }
 
 /// Why a partition cannot be had.
@@ -52,7 +46,7 @@ impl Topic {
     pub fn partition(&self, index: i32) -> Result<&Arc<Partition>, FindError> {
         let hosted = usize::try_from(index).ok().and_then(|index| self.hosted.get(index));
         match hosted {
-            Some(Some(hosted)) => Ok(&hosted.partition),
+            Some(Some(hosted)) => Ok(hosted),
             Some(None) => Err(FindError::Offline),
             None => Err(FindError::UnknownPartition),
         }
@@ -60,7 +54,7 @@ impl Topic {
 
     /// The partitions that are hosted and online, in order.
     pub fn partitions(&self) -> impl Iterator<Item = &Arc<Partition>> {
-        self.hosted.iter().flatten().map(|hosted| &hosted.partition)
+        self.hosted.iter().flatten()
     }
 }
 

@@ -33,7 +33,7 @@ pub struct Known {
 
 /// Reads the metadata of a directory; makes an empty metadata log where there is none.
 pub fn known(dir: &Arc<LogDir>) -> Result<Known, StoreError> {
-    let catalog = replay(&Store::open(std::slice::from_ref(dir))?)?;
+    let catalog = replay(&Store::open(std::slice::from_ref(dir), &[])?)?;
     let image = catalog.image();
     let topics = image.topics().map(|topic| (topic.name.to_string(), topic.id)).collect();
     Ok(Known { topics, is_fresh: image.version == 0 })
@@ -51,7 +51,7 @@ pub fn seed(
     next_producer_id: i64,
     now_ms: i64,
 ) -> Result<(), StoreError> {
-    let store = Store::open(std::slice::from_ref(dir))?;
+    let store = Store::open(std::slice::from_ref(dir), &[])?;
     let mut catalog = replay(&store)?;
     let mut records = Vec::new();
     if catalog.image().version == 0 {

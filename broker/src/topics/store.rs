@@ -12,6 +12,7 @@ use super::catalog::{ApplyError, Catalog};
 use super::names::CLUSTER_METADATA;
 use super::record::{DecodeError, Record};
 use crate::config::ConfigError;
+use crate::dirs::FailedDir;
 
 /// Kafka's id of the metadata topic.
 const METADATA_TOPIC_ID: Uuid = Uuid::from_u128(1);
@@ -50,6 +51,12 @@ pub enum StoreError {
         first.display(), second.display()
     )]
     TwoLogs { first: PathBuf, second: PathBuf },
+    /// Making a new one would make the topics of the old one anew, without their records.
+    #[error(
+        "the metadata log is in none of the log directories that can be read: {reasons}. It is in the directory that came first in \
+         log.dirs when the data was made: make that one readable again, or start without it on other directories"
+    )]
+    Absent { reasons: String },
     #[error("metadata log does not add up at offset {offset}: {source}")]
     Apply { offset: i64, source: ApplyError },
 }
@@ -72,7 +79,7 @@ pub fn log_config() -> LogConfig {
 
 impl Store {
     /// Takes the metadata log among those loaded from `dirs`, or makes it in the first.
-    pub fn open(dirs: &[Arc<LogDir>]) -> Result<Store, StoreError> {
+    pub fn open(dirs: &[Arc<LogDir>], failed: &[FailedDir]) -> Result<Store, StoreError> {
         let of_dir =
             |dir: &Arc<LogDir>| dir.logs().into_iter().find(|log| is_metadata(log)).map(|log| (dir.clone(), log));
         let mut found: Vec<_> = dirs.iter().filter_map(of_dir).collect();
@@ -84,6 +91,7 @@ impl Store {
                 log.update_config(log_config());
                 log
             }
+            None if !failed.is_empty() || is_part_of_something(dirs) => return Err(absent(dirs, failed)),
             None => dirs[0].create(CLUSTER_METADATA, METADATA_TOPIC_ID, 0, log_config())?,
         };
         log.set_high_watermark(log.log_end_offset());
@@ -128,6 +136,17 @@ impl Store {
         self.log.set_high_watermark(durable);
         Ok(())
     }
+}
+
+/// A directory is empty and another is not: it may be the mount point of a disk that is not mounted.
+fn is_part_of_something(dirs: &[Arc<LogDir>]) -> bool {
+    dirs.iter().any(|dir| dir.is_fresh()) && dirs.iter().any(|dir| !dir.logs().is_empty())
+}
+
+fn absent(dirs: &[Arc<LogDir>], failed: &[FailedDir]) -> StoreError {
+    let empty = dirs.iter().filter(|dir| dir.is_fresh()).map(|dir| format!("{} is empty", dir.path().display()));
+    let failed = failed.iter().map(|failed| failed.reason.clone());
+    StoreError::Absent { reasons: failed.chain(empty).collect::<Vec<_>>().join("; ") }
 }
 
 /// Whether this log is the metadata log.

@@ -4,6 +4,8 @@ mod cleaned;
 mod closed;
 mod flush;
 mod foreign;
+mod future;
+mod identity;
 mod shared;
 mod start;
 
@@ -15,7 +17,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use parking_lot::Mutex;
 use uuid::Uuid;
 
-use crate::checkpoint::{CLEAN_SHUTDOWN, Meta};
+use crate::checkpoint::{CLEAN_SHUTDOWN, META_PROPERTIES, Meta};
 use crate::config::{LogConfig, LogDirOptions};
 use crate::disk::{DirLock, Disk, unless_full};
 use crate::error::{OpenError, StorageError};
@@ -24,6 +26,8 @@ use crate::log::Log;
 use closed::{take_closed_index, write_closed_index};
 use flush::{SYNC_TOGETHER_MIN, flush_many, flush_together};
 pub use foreign::UNFINISHED_IMPORT;
+pub use future::FutureLog;
+pub use identity::{cluster_id_of, same_directory};
 pub(crate) use shared::Shared;
 pub use start::{LoadedLog, RecoveryProgress};
 use start::{load_all, read_meta};
@@ -34,8 +38,11 @@ use start::{load_all, read_meta};
 pub struct LogDir {
     shared: Arc<Shared>,
     meta: Meta,
+    is_fresh: bool,
     threads: usize,
     closed: AtomicBool,
+    /// Moves into this directory that the last broker did not finish.
+    interrupted: Vec<(String, i32)>,
     _lock: DirLock,
 }
 
@@ -51,6 +58,7 @@ impl LogDir {
         let disk = Disk::open(path, options.faults.clone(), options.map_budget, options.descriptor_budget)?;
         let lock = DirLock::acquire(path)?;
         foreign::check(&disk, options.importing)?;
+        let is_fresh = !disk.exists(&path.join(META_PROPERTIES));
         let meta = read_meta(&disk, &options)?;
         let clean_marker = path.join(CLEAN_SHUTDOWN);
         let clean = disk.exists(&clean_marker);
@@ -67,12 +75,13 @@ impl LogDir {
             unsketched: Mutex::default(),
             cleaned: Default::default(),
         });
+        let interrupted = future::remove_unfinished(&shared.disk)?;
         load_all(&shared, &options, clean, closed, config_for, progress)?;
         shared.read_cleaned()?;
         // A start on a full disk serves what is there; the checkpoints of before are as right as they were.
         unless_full(shared.checkpoint_if_due())?;
         let threads = options.recovery_threads;
-        Ok(LogDir { shared, meta, threads, closed: AtomicBool::new(false), _lock: lock })
+        Ok(LogDir { shared, meta, is_fresh, threads, closed: AtomicBool::new(false), interrupted, _lock: lock })
     }
 
     /// Syncs what a start after a crash has found above the recovery points, with one sync of the file system, so that the
@@ -174,7 +183,8 @@ impl LogDir {
         self.shared.disk.check_online()?;
         self.shared.disk.empty_trash(None); // the next start would do it, and take longer
         self.shared.disk.begin_close();
-        let logs: Vec<_> = self.logs().into_iter().filter(|log| log.quarantine().is_none()).collect();
+        let logs: Vec<_> =
+            self.logs().into_iter().filter(|log| log.quarantine().is_none() && !log.is_moved()).collect();
         let mut unsynced = Vec::new();
         let mut no_space = None;
         for log in &logs {
@@ -224,6 +234,11 @@ impl LogDir {
     /// Id of the directory itself (KIP-858).
     pub fn directory_id(&self) -> Uuid {
         self.meta.directory_id
+    }
+
+    /// Whether it was empty when it was opened, and has become a log directory then.
+    pub fn is_fresh(&self) -> bool {
+        self.is_fresh
     }
 
     /// Where it is.

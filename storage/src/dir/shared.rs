@@ -21,7 +21,7 @@ use crate::producers::Producers;
 use crate::segment::{End, Segment};
 use crate::trash::What;
 /// Longest name of a file on Linux.
-const NAME_MAX: usize = 255;
+pub(super) const NAME_MAX: usize = 255;
 
 /// By topic and partition.
 pub(super) type Logs = BTreeMap<(Arc<str>, i32), Arc<Log>>;
@@ -66,8 +66,22 @@ impl Shared {
         if logs.contains_key(&key) || self.disk.exists(&path) {
             return Err(StorageError::Exists { path });
         }
+        let log = self.fresh_log(&key, topic_id, path, 0, config)?;
+        logs.insert(key, Arc::clone(&log));
+        Ok(log)
+    }
+
+    /// A log without records in a directory of its own, which is made; its first record will be that of `base`.
+    pub(super) fn fresh_log(
+        self: &Arc<Shared>,
+        (topic, partition): &(Arc<str>, i32),
+        topic_id: Uuid,
+        path: Arc<Path>,
+        base: i64,
+        config: Arc<LogConfig>,
+    ) -> Result<Arc<Log>, StorageError> {
         self.disk.create_dir(&path)?;
-        let created = self.create_files(&path, topic_id, config.segment_bytes).inspect_err(|_| {
+        let created = self.create_files(&path, topic_id, base, config.segment_bytes).inspect_err(|_| {
             // Nothing half-made stays; if it cannot be removed, it is an empty partition of no topic at the next start.
             let _ = self.disk.remove_dir_all(&path);
         });
@@ -75,29 +89,33 @@ impl Shared {
         let mut writer = Writer::new(Producers::default(), Epochs::default(), Arc::clone(&active), 0);
         writer.fresh = true;
         writer.names_dirty = true;
-        let log = Arc::new(Log::new(LogParts {
-            topic: Arc::clone(&key.0),
-            partition,
+        Ok(Arc::new(Log::new(LogParts {
+            topic: Arc::clone(topic),
+            partition: *partition,
             topic_id,
             path,
             disk: Arc::clone(&self.disk),
             shared: Arc::downgrade(self),
             config,
             segments: vec![active],
-            start: 0,
-            high_watermark: 0,
-            flushed: 0,
+            start: base,
+            high_watermark: base,
+            flushed: base,
             writer,
             damage: None,
-        }));
-        logs.insert(key, Arc::clone(&log));
-        Ok(log)
+        })))
     }
 
-    fn create_files(&self, path: &Arc<Path>, topic_id: Uuid, capacity: u32) -> Result<Segment, StorageError> {
+    fn create_files(
+        &self,
+        path: &Arc<Path>,
+        topic_id: Uuid,
+        base: i64,
+        capacity: u32,
+    ) -> Result<Segment, StorageError> {
         self.disk.write_file(&path.join(PARTITION_METADATA), &encode_partition_metadata(topic_id))?;
-        let end = End { offset: 0, size: 0 };
-        let active = Segment::active(Arc::clone(&self.disk), Arc::clone(path), 0, capacity, end, Default::default());
+        let end = End { offset: base, size: 0 };
+        let active = Segment::active(Arc::clone(&self.disk), Arc::clone(path), base, capacity, end, Default::default());
         active.adopt_file(self.disk.open_data(&active.path("log"), true)?);
         Ok(active)
     }
@@ -204,7 +222,7 @@ fn forget(checkpointing: &mut HashSet<(Arc<str>, i32)>, log: &Log) {
 }
 
 /// A directory name that is no partition's, made from one that is.
-fn set_aside_name(topic: &str, partition: i32, fate: &str) -> String {
+pub(super) fn set_aside_name(topic: &str, partition: i32, fate: &str) -> String {
     let suffix = format!("-{partition}.{}-{fate}", Uuid::new_v4().simple());
     let kept = topic.len().min(NAME_MAX - suffix.len());
     format!("{}{suffix}", &topic[..kept]) // topic names are ASCII

@@ -51,7 +51,7 @@ pub struct LoadedLog {
 }
 
 /// Splits `<topic>-<partition>`.
-fn partition_of(name: &str) -> Option<(&str, i32)> {
+pub(super) fn partition_of(name: &str) -> Option<(&str, i32)> {
     let (topic, number) = name.rsplit_once('-')?;
     let partition = number.parse().ok().filter(|p: &i32| *p >= 0 && p.to_string() == number)?;
     (!topic.is_empty()).then_some((topic, partition))

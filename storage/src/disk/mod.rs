@@ -87,6 +87,20 @@ impl Operation {
 /// Bytes of all maps that may count as the process's own before it lets go of them.
 const RESIDENT_MAX: usize = 16 << 20;
 
+/// The whole of a small file of a directory that is not open; `None` if there is no such file.
+pub(crate) fn read_unopened(path: &Path) -> Result<Option<Vec<u8>>, StorageError> {
+    match System.read_file(path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(StorageError::io("read", path, error)),
+    }
+}
+
+/// The path without links, dots or, where there is nothing of that name yet, at least absolute.
+pub(crate) fn real_path(path: &Path) -> PathBuf {
+    std::fs::canonicalize(path).or_else(|_| std::path::absolute(path)).unwrap_or_else(|_| path.to_owned())
+}
+
 /// What a directory listing tells of one entry.
 pub(crate) struct Entry {
     pub(crate) name: String,

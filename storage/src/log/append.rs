@@ -30,8 +30,8 @@ const PARTS_MAX: usize = 1024;
 /// Buffers of an append, kept from call to call so that the steady state allocates nothing.
 #[derive(Default)]
 pub(crate) struct Scratch {
-    staged: Vec<Staged>,
-    aborted: Vec<AbortedTxn>,
+    pub(super) staged: Vec<Staged>,
+    pub(super) aborted: Vec<AbortedTxn>,
     /// The state before what is staged.
     pub(super) undo: Undo,
 }
@@ -46,14 +46,14 @@ impl Scratch {
 }
 
 /// A batch that has its offset and waits for the write.
-struct Staged {
+pub(super) struct Staged {
     /// Which of the call's batches.
-    index: usize,
+    pub(super) index: usize,
     /// The first `head_len` bytes as they go to the disk; the rest is the caller's.
-    head: [u8; HEADER_LEN],
-    head_len: usize,
-    last_offset: i64,
-    max_timestamp: i64,
+    pub(super) head: [u8; HEADER_LEN],
+    pub(super) head_len: usize,
+    pub(super) last_offset: i64,
+    pub(super) max_timestamp: i64,
 }
 
 impl Log {
@@ -195,7 +195,7 @@ impl Log {
     }
 
     /// Writes what is staged, then lets the indexes and the readers know of it.
-    fn write_staged(
+    pub(super) fn write_staged(
         &self,
         writer: &mut Writer,
         config: &LogConfig,

@@ -14,7 +14,7 @@ impl Log {
     /// Writes what a clean start wants to find: indexes of the active segment and the producers. Returns the names of
     /// the files that a flush does not sync; none if the log has not changed since it was opened, or is empty.
     pub(crate) fn write_for_close(&self) -> Result<Vec<PathBuf>, StorageError> {
-        if self.is_deleted() || self.quarantine().is_some() {
+        if self.is_deleted() || self.is_moved() || self.quarantine().is_some() {
             return Ok(Vec::new());
         }
         let mut writer = self.writer.lock();
@@ -46,6 +46,7 @@ impl Log {
         let segments = self.segments.load();
         let sealed = &segments[..segments.len() - 1];
         let is_closed = !self.is_deleted()
+            && !self.is_moved()
             && self.quarantine().is_none()
             && writer.closed_at == Some(writer.end.offset)
             && self.flushed_offset() == writer.end.offset

@@ -103,6 +103,11 @@ impl Log {
         NotCleaning { log: self, _held: self.cleaning.lock() }
     }
 
+    /// Takes one [`Log::stop_cleaning`] back: the log stays after all.
+    pub(crate) fn allow_cleaning(&self) {
+        self.cleaning_unwanted.fetch_sub(1, Ordering::AcqRel);
+    }
+
     /// Makes a compaction give up for good: the log is about to go. Returns when it has.
     pub(crate) fn stop_cleaning(&self) {
         self.cleaning_unwanted.fetch_add(1, Ordering::AcqRel);

@@ -48,6 +48,9 @@ impl Log {
 
     /// Whether anything waits to be synced.
     pub fn needs_flush(&self) -> bool {
+        if self.is_moved() {
+            return false;
+        }
         if self.flushed_offset() < self.log_end_offset() {
             return true;
         }

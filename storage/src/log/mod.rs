@@ -7,11 +7,13 @@
 mod append;
 mod close;
 mod compact;
+mod copy;
 mod cut;
 mod damage;
 mod flush;
 mod keys;
 mod lookup;
+mod moving;
 mod read;
 mod replace;
 mod retain;
@@ -69,6 +71,8 @@ pub struct Log {
     /// Not below what the file of recovery points says of this log; -1 if it says nothing.
     pub(crate) checkpointed: AtomicI64,
     deleted: AtomicBool,
+    /// Another log, in another directory, has taken its place: it can be read for a while, and takes nothing more.
+    moved: AtomicBool,
     /// Held by a compaction from its beginning to its end, and by whoever must not meet one.
     cleaning: Mutex<()>,
     /// How many wait for the compaction to give up.
@@ -185,6 +189,7 @@ impl Log {
             flush_lock: Mutex::new(()),
             checkpointed: AtomicI64::new(-1),
             deleted: AtomicBool::new(false),
+            moved: AtomicBool::new(false),
             cleaning: Mutex::new(()),
             cleaning_unwanted: AtomicUsize::new(0),
             damage: parts.damage,
@@ -341,6 +346,9 @@ impl Log {
         if self.deleted.load(Ordering::Acquire) {
             return Err(self.deleted_error());
         }
+        if self.moved.load(Ordering::Acquire) {
+            return Err(self.moved_error());
+        }
         if let Some(damage) = &self.damage {
             return Err(damage.error().clone());
         }
@@ -349,6 +357,10 @@ impl Log {
 
     fn deleted_error(&self) -> StorageError {
         StorageError::Deleted { topic: Arc::clone(&self.topic), partition: self.partition }
+    }
+
+    fn moved_error(&self) -> StorageError {
+        StorageError::Moved { topic: Arc::clone(&self.topic), partition: self.partition }
     }
 
     /// The log is being deleted: no append begins after this returns.

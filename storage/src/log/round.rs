@@ -43,7 +43,8 @@ impl Log {
         self.check_cleaning_wanted()?;
         // What an earlier round may have left would make a start undo this one.
         remove_leftovers(&self.disk, &self.path)?;
-        if self.flushed_offset() < dirty.first_uncleanable_offset {
+        // To the end: the marker of a transaction that was aborted may lie far above its records.
+        if self.needs_flush() {
             self.flush()?;
         }
         if let Some(shared) = self.shared.upgrade() {

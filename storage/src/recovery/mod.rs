@@ -119,8 +119,11 @@ impl Loader<'_> {
         let bases: Vec<i64> = listing.logs.keys().copied().collect();
         let Some(last) = bases.len().checked_sub(1) else { return self.start_at(self.request.log_start.unwrap_or(0)) };
         // One that ends at the recovery point itself may have been sealed after that flush: its batches are on the disk,
-        // its index files perhaps not.
-        let is_trusted = |i: usize| i < last && (self.request.clean || bases[i + 1] < self.checked_from);
+        // its index files perhaps not. One that ends at the log start was deleted, and a crash brought its name back:
+        // whatever it holds, nothing may follow from it.
+        let start = self.request.log_start.unwrap_or(0);
+        let is_trusted =
+            |i: usize| i < last && (self.request.clean || bases[i + 1] < self.checked_from || bases[i + 1] <= start);
         let first_doubtful = (0..last).find(|&i| !is_trusted(i)).unwrap_or(last);
         for i in 0..first_doubtful {
             self.trust(bases[i], bases[i + 1], listing)?;

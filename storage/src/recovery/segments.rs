@@ -185,6 +185,9 @@ impl Loader<'_> {
                 path = %log.display(), position, cut_bytes = cut, end_offset = end.offset, reason, "torn tail cut"
             );
             file.set_len(self.request.disk, position)?; // nothing is mapped yet
+            // What is appended over it is not to be mixed with it by the next crash. Little waits for the disk here: a
+            // machine that lost its power has written nothing since.
+            file.sync(self.request.disk)?;
             self.cut_bytes += cut;
             return Ok(false);
         }

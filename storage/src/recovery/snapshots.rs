@@ -20,10 +20,13 @@ pub(crate) fn load_producers(
     segments: &[Arc<Segment>],
     end: i64,
 ) -> Result<Producers, StorageError> {
-    let mut snapshots: Vec<i64> = snapshot_offsets(disk, path)?.into_iter().filter(|&offset| offset <= end).collect();
+    let mut from = segments.first().map_or(end, |s| s.base());
+    // One of before the first segment knows nothing of the batches between: to forget a producer is better than to take
+    // its next batch for one out of order.
+    let mut snapshots: Vec<i64> =
+        snapshot_offsets(disk, path)?.into_iter().filter(|offset| (from..=end).contains(offset)).collect();
     snapshots.sort_unstable();
     let mut replay = Replay::default();
-    let mut from = segments.first().map_or(end, |s| s.base());
     for offset in snapshots.into_iter().rev() {
         let name = path.join(file_name(offset, "snapshot"));
         match decode_snapshot(&disk.read_file(&name)?.unwrap_or_default()) {

@@ -41,10 +41,13 @@ pub(crate) struct Ended {
 pub(crate) struct History {
     pub(crate) records: BTreeMap<i64, Record>,
     pub(crate) batches: Vec<Appended>,
+    was_compacted: bool,
+    pub(crate) was_cut_after_compaction: bool,
 }
 
 impl History {
     pub(crate) fn truncate(&mut self, end: i64) {
+        self.was_cut_after_compaction |= self.was_compacted;
         self.records.split_off(&end);
         self.batches.retain(|b| b.base < end);
     }
@@ -60,7 +63,9 @@ impl History {
 
     fn transactions(&self) -> (BTreeMap<i64, i64>, Vec<Ended>) {
         let (mut open, mut ended) = (BTreeMap::new(), Vec::new());
-        for batch in self.batches.iter().filter(|b| b.is_transactional) {
+        // What a cut took away may have been the end of a transaction whose records a compaction had taken before.
+        let is_known = |b: &&Appended| !self.was_cut_after_compaction || !self.is_gone(b);
+        for batch in self.batches.iter().filter(|b| b.is_transactional).filter(is_known) {
             let Some((producer, _)) = batch.producer else { continue };
             let first = open.iter().find(|&(_, p)| *p == producer).map(|(first, _)| *first);
             match (batch.marker, first) {
@@ -122,9 +127,19 @@ impl History {
                 assert!(is_superseded || is_tombstone, "record at {offset} is gone, and nothing took its place");
             }
         }
+        self.was_compacted |= !gone.is_empty();
         for offset in gone {
             self.records.remove(&offset);
         }
+    }
+
+    /// Whether nothing is left of the batch that began there.
+    pub(crate) fn is_compacted_away(&self, base: i64) -> bool {
+        self.batches.iter().any(|b| b.base == base && self.is_gone(b))
+    }
+
+    fn is_gone(&self, batch: &Appended) -> bool {
+        self.records.range(batch.base..=batch.last).next().is_none()
     }
 
     fn aborted_offsets(&self) -> BTreeSet<i64> {

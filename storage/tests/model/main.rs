@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, reason = "a panic is a failed test")]
 #![allow(clippy::disallowed_methods, reason = "a test looks at the files and damages them")]
 
+mod crashes;
 mod history;
 mod steps;
 #[path = "../support/mod.rs"]
@@ -44,6 +45,8 @@ struct Model {
     /// A crash may bring the start back to here.
     durable_start: i64,
     leader_epoch: i32,
+    /// A crash came in the middle of a compaction: the next start may find its work done, in part or in full.
+    was_compacting: bool,
     /// Records made so far; also the time, in ms.
     made: i64,
     trace: Vec<String>,
@@ -87,6 +90,7 @@ impl Model {
             durable_end: 0,
             durable_start: 0,
             leader_epoch: 0,
+            was_compacting: false,
             made: 0,
             trace: Vec::new(),
         }

@@ -1,22 +1,29 @@
 //! What happens to the log, one random step at a time.
 
-use std::sync::Arc;
-
 use jackdaw_protocol::records::{Batch, BatchBuilder, Codec};
-use jackdaw_storage::{Append, AppendError, Hold, LogDir, LogDirOptions, Origin};
+use jackdaw_storage::{
+    Append, AppendError, CleanerMemory, CompactError, Compacted, CompactionHooks, Hold, Origin, Pace,
+};
 use rand::Rng;
 
+use crate::Model;
 use crate::history::{Appended, Record, read_log, records_of};
-use crate::support::faulty::Faulty;
-use crate::support::*;
-use crate::{Model, open_on};
+
+/// Nobody is throttled.
+struct Free;
+
+impl CompactionHooks for Free {
+    fn throttle(&mut self, _: u64) -> Pace {
+        Pace::Go
+    }
+}
 
 /// A batch, who sends it, and what of it the history takes in.
-struct Made {
+pub(crate) struct Made {
     batch: Batch,
     origin: Origin,
     leader_epoch: i32,
-    appended: Appended,
+    pub(crate) appended: Appended,
     records: Vec<(i64, Record)>,
 }
 
@@ -24,8 +31,11 @@ impl Model {
     pub(crate) fn step(&mut self) {
         let choice = self.rng.random_range(0..100);
         match choice {
-            0..46 => self.append(),
-            46..54 => self.flush(),
+            0..42 => self.append(),
+            42..46 if self.config.compact => self.compact(),
+            42..46 => self.append(),
+            46..52 => self.flush(),
+            52..54 => self.finish_recovery(),
             54..60 => self.checkpoint(),
             60..66 => self.delete_records(),
             66..72 => self.truncate(),
@@ -52,7 +62,7 @@ impl Model {
     }
 
     /// Batches that follow one another, each of a random producer.
-    fn make_batches(&mut self, count: usize) -> Vec<Made> {
+    pub(crate) fn make_batches(&mut self, count: usize) -> Vec<Made> {
         let mut made: Vec<Made> = Vec::new();
         let mut sequences: std::collections::HashMap<i64, i32> =
             self.log.producers().iter().map(|p| (p.producer_id, p.last_sequence + 1)).collect();
@@ -119,7 +129,7 @@ impl Model {
         made
     }
 
-    fn try_append(&mut self, made: &[Made]) -> Vec<Result<jackdaw_storage::Appended, AppendError>> {
+    pub(crate) fn try_append(&mut self, made: &[Made]) -> Vec<Result<jackdaw_storage::Appended, AppendError>> {
         let appends: Vec<_> =
             made.iter().map(|m| Append { batch: &m.batch, leader_epoch: m.leader_epoch, origin: m.origin }).collect();
         let mut out = Vec::new();
@@ -127,7 +137,7 @@ impl Model {
         out
     }
 
-    fn take_in(&mut self, made: Made) {
+    pub(crate) fn take_in(&mut self, made: Made) {
         self.tell(format!("    {:?}", made.appended));
         self.end = made.appended.last + 1;
         self.history.batches.push(made.appended);
@@ -224,8 +234,46 @@ impl Model {
         self.start_is_durable();
     }
 
-    fn start_is_durable(&mut self) {
+    pub(crate) fn start_is_durable(&mut self) {
         self.durable_start = self.start;
+    }
+
+    /// What the broker asks for beside the first requests after a start.
+    fn finish_recovery(&mut self) {
+        self.tell("finish recovery".to_owned());
+        self.dir().finish_recovery().unwrap();
+        assert_eq!(self.log.flushed_offset(), self.end);
+        self.durable_end = self.end;
+    }
+
+    /// What a round takes out is looked at, record by record: see `History::adopt_compaction`.
+    fn compact(&mut self) {
+        let start = self.log.log_start_offset();
+        let done = self.try_compact().map(|done| done.unwrap());
+        self.tell(format!("compact: {done:?}"));
+        self.adopt_compaction(start);
+    }
+
+    /// One round, as the broker's cleaner makes it; `None` if there is nothing to clean.
+    pub(crate) fn try_compact(&mut self) -> Option<Result<Compacted, CompactError>> {
+        self.log.set_high_watermark(self.end);
+        let dirty = self.log.compaction_candidate(self.made).unwrap()?;
+        if dirty.cleanable_bytes == 0 {
+            return None;
+        }
+        let map_bytes = if self.rng.random_bool(0.7) { 1 << 20 } else { 100 };
+        let mut memory = CleanerMemory::new(map_bytes, 0.9, self.rng.random_range(0..9000));
+        let done = self.log.compact(&dirty, &mut memory, &mut Free, self.made);
+        if let Ok(done) = &done {
+            // If that fails, the next round begins where this one did.
+            let _ = self.log.set_cleaned_offset(done.clean_until);
+        }
+        Some(done)
+    }
+
+    pub(crate) fn adopt_compaction(&mut self, start: i64) {
+        let found = records_of(&read_log(&self.log, || 500), start);
+        self.history.adopt_compaction(&found, start, self.end);
     }
 
     fn delete_records(&mut self) {
@@ -257,14 +305,14 @@ impl Model {
         self.cut_to(to);
     }
 
-    fn cut_place(&mut self) -> i64 {
+    pub(crate) fn cut_place(&mut self) -> i64 {
         let mut places: Vec<i64> =
             self.history.batches.iter().map(|b| b.base).filter(|&base| base >= self.start).collect();
         places.extend([self.end, (self.start - 2).max(0), self.start]);
         places[self.rng.random_range(0..places.len())]
     }
 
-    fn cut_to(&mut self, to: i64) {
+    pub(crate) fn cut_to(&mut self, to: i64) {
         if to >= self.end {
             return;
         }
@@ -276,181 +324,5 @@ impl Model {
         }
         self.end = to;
         self.durable_end = self.durable_end.min(to);
-    }
-
-    /// A stop of the process alone: nothing of what the system was given is lost.
-    pub(crate) fn restart(&mut self, clean: bool) {
-        self.tell(format!("restart, clean {clean}"));
-        let dir = self.dir.take().unwrap();
-        if clean {
-            dir.close().unwrap();
-            self.start_is_durable();
-        }
-        drop(dir);
-        let end = self.end;
-        self.opened(open_on(&self.disk, &self.root(), &self.config));
-        assert_eq!(self.end, end);
-    }
-
-    /// Takes over what a start found, after a look at whether it may be so.
-    fn opened(&mut self, dir: LogDir) {
-        self.log = only_log(&dir);
-        self.dir = Some(dir);
-        assert!(self.log.quarantine().is_none(), "{:?}", self.log.quarantine());
-        let (start, end) = (self.log.log_start_offset(), self.log.log_end_offset());
-        self.tell(format!(
-            "  found {start}..{end}; had {}..{}, durable {}..{}",
-            self.start, self.end, self.durable_start, self.durable_end
-        ));
-        assert!(end >= self.durable_end, "lost what was flushed: ends at {end}");
-        assert!(end <= self.end, "more than was appended: {end}");
-        let is_boundary = end == self.end || self.history.batches.iter().any(|b| b.base == end) || end == start;
-        assert!(is_boundary, "ends within a batch: {end}");
-        let may_be_start = self.durable_start.min(end)..=self.start.max(end);
-        assert!(may_be_start.contains(&start), "starts at {start}");
-        self.history.truncate(end);
-        self.end = end;
-        self.start = start;
-        if self.config.compact {
-            let batches = read_log(&self.log, || 500);
-            let found = records_of(&batches, start);
-            self.history.adopt_compaction(&found, start, end);
-        }
-        // A start leaves everything it found on the disk.
-        self.durable_end = self.log.flushed_offset();
-        assert_eq!(self.durable_end, end);
-        self.start_is_durable();
-    }
-
-    /// The machine stops between two operations.
-    fn power_cut(&mut self) {
-        self.tell("power cut".to_owned());
-        self.disk.cut_power_after(0);
-        drop(self.dir.take());
-        self.after_power_cut();
-    }
-
-    /// The machine stops within one.
-    fn power_cut_in_the_middle(&mut self) {
-        let operations = self.rng.random_range(0..14);
-        let before = (self.end, self.start);
-        let what = self.rng.random_range(0..6);
-        self.tell(format!("power cut after {operations} operations of kind {what}"));
-        match what {
-            0 => {
-                let count = self.rng.random_range(1..12);
-                let made = self.make_batches(count);
-                self.disk.cut_power_after(operations);
-                let results = self.try_append(&made);
-                let acknowledged = results.iter().take_while(|r| r.is_ok()).count();
-                assert!(
-                    self.log.log_end_offset() >= before.0
-                        && self.log.log_end_offset() <= made[count - 1].appended.last + 1
-                );
-                assert!(acknowledged == count || self.disk.is_off());
-                // What was on its way may be there or not.
-                made.into_iter().for_each(|made| self.take_in(made));
-            }
-            1 => {
-                self.disk.cut_power_after(operations);
-                if self.log.flush().is_ok() {
-                    self.durable_end = self.end;
-                }
-            }
-            2 => {
-                let to = self.cut_place();
-                self.tell(format!("  truncate to {to}"));
-                self.disk.cut_power_after(operations);
-                let done = self.log.truncate_to(to).is_ok();
-                if done {
-                    self.cut_to(to);
-                } else {
-                    self.durable_end = self.durable_end.min(to);
-                    self.durable_start = self.durable_start.min(to);
-                }
-            }
-            3 => {
-                self.log.set_high_watermark(self.end);
-                self.disk.cut_power_after(operations);
-                if let Ok(retained) = self.log.retain(self.made, Hold::NONE) {
-                    self.tell(format!("  retain: {retained:?}"));
-                }
-                self.start = self.end; // at most
-            }
-            4 => {
-                self.disk.cut_power_after(operations);
-                if self.dir().checkpoint().is_ok() {
-                    self.durable_start = self.start;
-                }
-            }
-            _ => {
-                self.disk.cut_power_after(operations);
-                if self.dir().close().is_ok() {
-                    (self.durable_end, self.durable_start) = (self.end, self.start);
-                }
-            }
-        }
-        self.disk.cut_power_after(0);
-        drop(self.dir.take());
-        self.after_power_cut();
-    }
-
-    fn after_power_cut(&mut self) {
-        loop {
-            let left = self.root();
-            self.generation += 1;
-            let root = self.root();
-            std::fs::create_dir(&root).unwrap();
-            self.disk.materialize(&root, &mut self.rng);
-            self.disk = Arc::new(Faulty::new(&root));
-            std::fs::remove_dir_all(left).unwrap();
-            if !self.rng.random_bool(0.2) {
-                break;
-            }
-            // The power goes again, during the start.
-            let operations = self.rng.random_range(0..20);
-            self.tell(format!("  start, power cut after {operations} operations"));
-            self.disk.cut_power_after(operations);
-            let mut options = LogDirOptions::new(1);
-            options.faults = Some(self.disk.clone());
-            options.recovery_threads = 1;
-            let config = self.config.clone();
-            drop(LogDir::open(&root, options, &|_| config.clone(), &|_| {}));
-            self.disk.cut_power_after(0);
-        }
-        self.tell_files();
-        let dir = open_on(&self.disk, &self.root(), &self.config);
-        self.tell_files();
-        if dir.logs().is_empty() {
-            assert_eq!(self.durable_end, 0, "the partition is gone");
-            self.tell("  the partition never was".to_owned());
-            drop(create(&dir, &self.config));
-            (self.start, self.durable_start) = (0, 0);
-            self.history = Default::default();
-            self.end = 0;
-        }
-        self.opened_after_cut(dir);
-    }
-
-    /// What is on the disk, for whoever reads the trace.
-    fn tell_files(&mut self) {
-        let Ok(entries) = std::fs::read_dir(partition_path(&self.root())) else { return };
-        let mut files: Vec<_> = entries
-            .map(|entry| entry.unwrap())
-            .map(|e| {
-                format!(
-                    "{} {}",
-                    e.file_name().display().to_string().trim_start_matches('0'),
-                    e.metadata().unwrap().len()
-                )
-            })
-            .collect();
-        files.sort();
-        self.tell(format!("  files: {}", files.join(", ")));
-    }
-
-    fn opened_after_cut(&mut self, dir: LogDir) {
-        self.opened(dir);
-        self.leader_epoch = self.leader_epoch.max(self.log.latest_epoch().unwrap_or(0));
     }
 }

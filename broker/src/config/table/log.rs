@@ -50,7 +50,7 @@ pub(super) const DEFS: &[Def] = &[
         Check::Any,
         Medium,
         PerBroker,
-        "Known, without effect: new partitions go to the folder with the fewest.",
+        "Log directories that get no new partition, and into which none can be moved: entries of log.dirs, or * for all.",
     ),
     row(
         "log.cleaner.backoff.ms",

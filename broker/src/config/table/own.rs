@@ -119,7 +119,7 @@ pub(super) const RUN_TIME_DEFS: &[Def] = &[
         Check::Range(0, MAX_LONG),
         Medium,
         ClusterWide,
-        "Bytes per second for moving replicas between folders. Accepted so that tools work; replicas are not moved.",
+        "Bytes per second that are copied into one log directory for replicas that are moved there.",
     )
     .internal(),
 ];
