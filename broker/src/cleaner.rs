@@ -226,12 +226,12 @@ impl Cleaner {
                     partition,
                     from = dirty.first_dirty_offset,
                     to = clean_until,
-                    bytes_in,
-                    bytes_out,
+                    bytes_read = bytes_in,
+                    bytes_kept = bytes_out,
                     records_in,
                     records_out,
                     keys,
-                    ms = took.as_millis() as u64,
+                    seconds = took.as_millis() as f64 / 1e3,
                     "log compacted"
                 );
                 true

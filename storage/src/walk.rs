@@ -6,7 +6,7 @@ use jackdaw_protocol::records::{HEADER_LEN, Header, verify_stored};
 use crate::disk::DataFile;
 use crate::error::StorageError;
 
-/// Read at once while batches are small; a quarter MiB is where `pread` costs nothing any more.
+/// Read at once while batches are small or wanted whole; a quarter MiB is where `pread` costs nothing any more.
 const CHUNK: usize = 256 * 1024;
 /// Read at once while batches are so large that only their headers are wanted.
 const SPARSE_CHUNK: usize = 4 * 1024;
@@ -53,6 +53,8 @@ pub(crate) struct Walker<'a> {
     buffer: Vec<u8>,
     buffer_at: u64,
     last_size: usize,
+    /// The last batch was wanted whole: the next ones will be, too.
+    last_whole: bool,
     /// Read at once, where every batch is wanted whole; 0 where some may be skipped.
     dense_chunk: usize,
 }
@@ -60,7 +62,17 @@ pub(crate) struct Walker<'a> {
 impl<'a> Walker<'a> {
     /// Starts at `position`, where a batch of an offset not below `next_offset` is expected.
     pub(crate) fn new(file: &'a DataFile, position: u64, end: u64, next_offset: i64) -> Walker<'a> {
-        Walker { file, end, position, next_offset, buffer: Vec::new(), buffer_at: 0, last_size: 0, dense_chunk: 0 }
+        Walker {
+            file,
+            end,
+            position,
+            next_offset,
+            buffer: Vec::new(),
+            buffer_at: 0,
+            last_size: 0,
+            last_whole: false,
+            dense_chunk: 0,
+        }
     }
 
     /// As [`Walker::new`] for a walk that wants every batch whole: reads `chunk` bytes at once, into a buffer that comes
@@ -114,6 +126,7 @@ impl<'a> Walker<'a> {
             verify_stored(self.buffered(size)).map_err(|e| bad(e.to_string()))?;
         }
         self.last_size = size;
+        self.last_whole = want != Want::Header;
         self.next_offset = last + 1;
         let at = (position - self.buffer_at) as usize;
         self.position = position + size as u64;
@@ -134,14 +147,18 @@ impl<'a> Walker<'a> {
             return Ok(());
         }
         let chunk = match self.dense_chunk {
-            0 if sparse || self.last_size > CHUNK / 4 => SPARSE_CHUNK,
+            0 if sparse || (self.last_size > CHUNK / 4 && !self.last_whole) => SPARSE_CHUNK,
             0 => CHUNK,
             dense => dense,
         };
         let wanted = len.max(chunk).min((self.end - self.position) as usize);
+        // What is there of it already stays.
+        let kept = if have.contains(&self.position) { (have.end - self.position) as usize } else { 0 };
+        let from = self.buffer.len() - kept;
+        self.buffer.copy_within(from.., 0);
         self.buffer.resize(wanted, 0);
         self.buffer_at = self.position;
-        let read = self.file.read_at(&mut self.buffer, self.position)?;
+        let read = kept + self.file.read_at(&mut self.buffer[kept..], self.position + kept as u64)?;
         self.buffer.truncate(read);
         if read < len {
             let reason = format!("the file ends at byte {}", self.position + read as u64);

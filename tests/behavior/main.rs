@@ -2,7 +2,9 @@
 #![allow(clippy::unwrap_used, reason = "a test that meets a surprise should stop right there")]
 #![allow(clippy::disallowed_methods, reason = "a test measures how long things take and looks at the files")]
 
+mod compaction;
 mod configs;
+mod damage;
 mod idempotence;
 mod log_dirs;
 mod long_poll;

@@ -10,7 +10,7 @@ use jackdaw_test_support::requests::{self, topic};
 use crate::with_topic;
 
 /// Error code, offset and timestamp.
-fn ask(client: &mut Client, version: i16, name: &str, partition: i32, time: i64) -> (i16, i64, i64) {
+pub(crate) fn ask(client: &mut Client, version: i16, name: &str, partition: i32, time: i64) -> (i16, i64, i64) {
     let wanted = ListOffsetsPartition::default().with_partition_index(partition).with_timestamp(time);
     let wanted = ListOffsetsTopic::default().with_name(topic(name)).with_partitions(vec![wanted]);
     let request = ListOffsetsRequest::default().with_replica_id(BrokerId(-1)).with_topics(vec![wanted]);
@@ -69,6 +69,7 @@ fn local_and_tiered_starts_answer_since_their_versions() {
     assert_eq!(ask(&mut client, 9, &name, 0, -5), (0, -1, -1), "nothing is tiered");
     assert_eq!(ask(&mut client, 7, &name, 0, -4).0, 35);
     assert_eq!(ask(&mut client, 8, &name, 0, -5).0, 35);
+    assert_eq!(ask(&mut client, 10, &name, 0, -6).0, 35, "the next to be tiered (KIP-1023) is of version 11");
     assert_eq!(ask(&mut client, 10, &name, 0, -99).0, 35);
 }
 

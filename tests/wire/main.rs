@@ -13,6 +13,7 @@ mod list_offsets;
 mod log_dirs;
 mod metadata;
 mod produce;
+mod timestamps;
 mod topics;
 
 use std::sync::atomic::{AtomicU32, Ordering};

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use kafka_protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
+use kafka_protocol::messages::delete_records_request::{DeleteRecordsPartition, DeleteRecordsTopic};
 use kafka_protocol::messages::delete_topics_request::DeleteTopicState;
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use kafka_protocol::messages::incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig};
@@ -10,9 +11,9 @@ use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use kafka_protocol::messages::produce_response::PartitionProduceResponse;
 use kafka_protocol::messages::{
-    BrokerId, CreateTopicsRequest, DeleteTopicsRequest, FetchRequest, FetchResponse, FindCoordinatorRequest, GroupId,
-    IncrementalAlterConfigsRequest, InitProducerIdRequest, ListOffsetsRequest, MetadataRequest, OffsetFetchRequest,
-    ProduceRequest, TopicName,
+    BrokerId, CreateTopicsRequest, DeleteRecordsRequest, DeleteTopicsRequest, FetchRequest, FetchResponse,
+    FindCoordinatorRequest, GroupId, IncrementalAlterConfigsRequest, InitProducerIdRequest, ListOffsetsRequest,
+    MetadataRequest, OffsetFetchRequest, ProduceRequest, TopicName,
 };
 use kafka_protocol::protocol::StrBytes;
 
@@ -70,6 +71,15 @@ pub fn alter_topic(client: &mut Client, name: &str, configs: &[(&str, &str)]) {
     let request = IncrementalAlterConfigsRequest::default().with_resources(vec![resource]);
     let answer = client.call(1, &request).responses.remove(0);
     assert_eq!(answer.error_code, 0, "cannot alter {name}: {:?}", answer.error_message);
+}
+
+/// Moves the start of a partition.
+pub fn delete_records(client: &mut Client, name: &str, partition: i32, before: i64) {
+    let wanted = DeleteRecordsPartition::default().with_partition_index(partition).with_offset(before);
+    let wanted = DeleteRecordsTopic::default().with_name(topic(name)).with_partitions(vec![wanted]);
+    let request = DeleteRecordsRequest::default().with_topics(vec![wanted]).with_timeout_ms(30_000);
+    let answer = client.call(2, &request).topics.remove(0).partitions.remove(0);
+    assert_eq!((answer.error_code, answer.low_watermark), (0, before), "cannot delete records of {name}-{partition}");
 }
 
 pub fn delete_topic(client: &mut Client, name: &str) {
