@@ -196,7 +196,7 @@ fn a_start_survives_any_damage_and_serves_what_is_sound() {
     if let Some(seed) = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok()) {
         return run(seed);
     }
-    let seeds = std::env::var("SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(300);
+    let seeds = std::env::var("CORRUPTION_SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(300);
     for seed in 0..seeds {
         if std::panic::catch_unwind(|| run(seed)).is_err() {
             panic!("failed: run it again with SEED={seed}");

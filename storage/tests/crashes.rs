@@ -75,11 +75,15 @@ fn a_deleted_segment_whose_name_came_back_without_its_bytes_ends_no_log() {
     fill(&log, 0..40);
     log.set_high_watermark(80);
     log.delete_records_before(60).unwrap();
+    let first = data_files(&partition_path(temp.path()))[0].clone();
+    let first: i64 = first.file_stem().unwrap().to_str().unwrap().parse().unwrap();
     let producers = log.producers();
     let start = log.log_start_offset();
     dir.checkpoint().unwrap();
     let all = read_all(&log);
     drop((log, dir));
+    std::fs::write(temp.path().join("log-start-offset-checkpoint"), format!("0\n1\norders 0 {start}\n")).unwrap();
+    std::fs::write(temp.path().join("recovery-point-offset-checkpoint"), format!("0\n1\norders 0 {first}\n")).unwrap();
     std::fs::write(partition_path(temp.path()).join(format!("{:020}.log", 0)), b"").unwrap();
     std::fs::write(partition_path(temp.path()).join(format!("{:020}.log", 14)), [7; 300]).unwrap();
     let log = only_log(&open(temp.path(), &tiny()));
@@ -134,6 +138,7 @@ fn a_producer_snapshot_of_below_the_first_segment_is_not_believed() {
     let dir = open(temp.path(), &tiny());
     let log = create(&dir, &tiny());
     fill(&log, 0..40);
+    log.flush().unwrap();
     let old = files_with(&partition_path(temp.path()), "snapshot")[0].clone();
     let stale = std::fs::read(&old).unwrap();
     log.set_high_watermark(80);

@@ -2,7 +2,7 @@
 //! flushes, cuts at both ends, retention, full disks, clean and unclean restarts, and power cuts at any moment. After
 //! every step the log must hold what the vectors hold; after a power cut, what was flushed, and of the rest a beginning.
 //!
-//! `SEED=17 cargo test -p jackdaw-storage --test model` runs one history again and tells its steps; `SEEDS=10000` runs
+//! `SEED=17 cargo test -p jackdaw-storage --test model` runs one history again and tells its steps; `MODEL_SEEDS=10000` runs
 //! so many.
 #![allow(clippy::unwrap_used, reason = "a panic is a failed test")]
 #![allow(clippy::disallowed_methods, reason = "a test looks at the files and damages them")]
@@ -172,8 +172,8 @@ fn the_log_holds_what_plain_vectors_hold_whatever_happens_to_it() {
     if let Some(seed) = number("SEED") {
         return run_seed(seed, true);
     }
-    let seeds = number("SEEDS").unwrap_or(500);
-    let first = number("FIRST").unwrap_or(0);
+    let seeds = number("MODEL_SEEDS").unwrap_or(500);
+    let first = number("MODEL_FIRST").unwrap_or(0);
     let next = AtomicU64::new(first);
     let threads = std::thread::available_parallelism().map_or(2, |n| n.get());
     std::thread::scope(|scope| {
