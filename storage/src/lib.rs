@@ -56,7 +56,10 @@ mod walk;
 
 pub use compaction::{CleanerMemory, CompactError, Compacted, CompactionHooks, Dirty, Pace};
 pub use config::{LogConfig, LogDirOptions, TimestampType};
-pub use dir::{FutureLog, LoadedLog, LogDir, RecoveryProgress, UNFINISHED_IMPORT, cluster_id_of, same_directory};
+pub use dir::{
+    DAMAGE_REPORT, DamagedRange, FutureLog, LoadedLog, LogDir, RecoveryProgress, UNFINISHED_IMPORT, cluster_id_of,
+    same_directory,
+};
 pub use disk::{FileSystem, OpenMode, Operation};
 pub use error::{AppendError, DeleteRecordsError, OpenError, ReadError, StorageError};
 pub use log::{
