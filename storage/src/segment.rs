@@ -438,6 +438,11 @@ impl Segment {
 
     /// Writes the index files and gives back the blocks reserved beyond the end. Not synced yet.
     pub(crate) fn write_indexes(&self) -> Result<(), StorageError> {
+        self.write_index_files()?;
+        self.data_file()?.set_len(&self.disk, u64::from(self.end().size))
+    }
+
+    pub(crate) fn write_index_files(&self) -> Result<(), StorageError> {
         if let Some(index) = &*self.index.load() {
             self.disk.write_file(&self.path("index"), &index.encode())?;
             let times = self.with_times(|times| {
@@ -453,7 +458,12 @@ impl Segment {
                 self.disk.write_file(&self.path("txnindex"), &txns)?;
             }
         }
-        self.data_file()?.set_len(&self.disk, u64::from(self.end().size))
+        Ok(())
+    }
+
+    /// Whether its index files are written: until then, it is not to be replaced by another segment of its names.
+    pub(crate) fn is_sealed(&self) -> bool {
+        self.sealed.load(Ordering::Acquire)
     }
 
     /// No more appends: indexes go to their files and leave memory.

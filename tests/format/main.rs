@@ -4,44 +4,15 @@
 #![allow(clippy::unwrap_used, reason = "a test that meets a surprise should stop right there")]
 #![allow(clippy::disallowed_methods, reason = "a test measures how long things take and looks at the files")]
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::PathBuf;
 
 use jackdaw_protocol::records::{BatchBuilder, Codec};
+use jackdaw_test_support::Broker;
 use jackdaw_test_support::batch::{self, Batch};
+use jackdaw_test_support::kafka::{dump, files};
 use jackdaw_test_support::messages::offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic};
 use jackdaw_test_support::messages::{GroupId, OffsetCommitRequest};
 use jackdaw_test_support::requests::{self, text, topic};
-use jackdaw_test_support::{Broker, broker};
-
-/// What the tool says about all of these files.
-fn dump(files: &[PathBuf], options: &[&str]) -> String {
-    assert!(!files.is_empty());
-    let list: Vec<String> = files.iter().map(|file| file.display().to_string()).collect();
-    let output = Command::new(broker::repository().join("tests/clients/java/tool"))
-        .args(["4.3.1", "dump-log", "--files", &list.join(",")])
-        .args(options)
-        .output()
-        .expect("the tool can be run");
-    let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success(), "{said}");
-    for complaint in
-        ["mismatch", "Mismatch", "does not match", "out of order", "corrupt", "Corrupt", "Exception", "invalid"]
-    {
-        assert!(!said.contains(complaint), "Kafka's tool complains:\n{said}");
-    }
-    said
-}
-
-fn files(dir: &Path, ending: &str) -> Vec<PathBuf> {
-    let mut files: Vec<PathBuf> = std::fs::read_dir(dir)
-        .unwrap()
-        .map(|file| file.unwrap().path())
-        .filter(|path| path.extension().is_some_and(|end| end == ending))
-        .collect();
-    files.sort();
-    files
-}
 
 /// A partition with every codec, idempotent batches, several segments, and a kill in its life; stopped cleanly.
 fn a_life(broker: &mut Broker) -> usize {
@@ -93,26 +64,22 @@ fn kafkas_own_tool_reads_segments_indexes_and_snapshots_without_a_complaint() {
     let records = dump(&logs, &["--deep-iteration", "--print-data-log"]);
     let seen = records.lines().filter(|line| line.starts_with("| offset:")).count();
     assert_eq!(seen, sent, "records that Kafka's tool finds");
-    assert_eq!(records.matches("isvalid: true").count(), records.matches("isvalid: ").count());
     for codec in ["gzip", "snappy", "lz4", "zstd", "none"] {
         assert!(records.contains(&format!("compresscodec: {codec}")), "{codec}");
     }
 
-    let indexed = dump(&indexes, &[]);
-    assert!(indexed.matches("offset: ").count() > 50, "an index with entries:\n{indexed}");
-    dump(&times, &[]);
-    for kind in [&indexes, &times] {
-        let sane = dump(kind, &["--index-sanity-check"]);
-        assert_eq!(sane.matches("passed sanity check").count(), kind.len(), "{sane}");
-    }
+    // Entries are held against the segments.
+    let both = [indexes, times].concat();
+    let indexed = dump(&both, &[]);
+    let entries = |start: &str| indexed.lines().filter(|line| line.starts_with(start)).count();
+    assert!(entries("offset: ") > 50 && entries("timestamp: ") > 50, "indexes with entries:\n{indexed}");
+    let sane = dump(&both, &["--index-sanity-check"]);
+    assert_eq!(sane.matches("passed sanity check").count(), both.len(), "{sane}");
 
     let snapshots = files(&dir, "snapshot");
     assert!(!snapshots.is_empty(), "a clean stop leaves a snapshot of the producers");
     let producers = dump(&snapshots, &[]);
-    assert!(
-        producers.contains("producerId: ") && producers.contains("lastSequence=79") || producers.contains("79"),
-        "{producers}"
-    );
+    assert!(producers.contains("producerId: ") && producers.contains("lastSequence: 79 "), "{producers}");
 }
 
 #[test]

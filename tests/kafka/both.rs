@@ -122,6 +122,17 @@ impl Side {
 impl Both {
     /// A history that only Kafka can make, for example with transactions: its files, as they are, are then ours too.
     pub(crate) fn taken_over(topic: &str, configs: &[(&str, &str)], make: impl FnOnce(&mut Side)) -> Both {
+        Both::taken_over_without(&[], our_options(), topic, configs, make)
+    }
+
+    /// The same, with all files of these extensions missing here.
+    pub(crate) fn taken_over_without(
+        missing: &[&str],
+        options: Options,
+        topic: &str,
+        configs: &[(&str, &str)],
+        make: impl FnOnce(&mut Side),
+    ) -> Both {
         let shared = Kafka::shared();
         let mut kafka = Side {
             name: "Apache Kafka",
@@ -131,13 +142,16 @@ impl Both {
         };
         requests::create_topic_with(&mut kafka.client, topic, 1, configs);
         make(&mut kafka);
-        let mut broker = our_options().start();
+        let mut broker = options.start();
         requests::create_topic_with(&mut broker.client(), topic, 1, configs);
         broker.kill();
         let folder = broker.data_dir().join(format!("{topic}-0"));
         let id = std::fs::read(folder.join("partition.metadata")).unwrap();
         std::fs::remove_dir_all(&folder).unwrap();
         copy_dir(&kafka.folder(), &folder);
+        for file in missing.iter().flat_map(|extension| files(&folder, extension)) {
+            std::fs::remove_file(file).unwrap();
+        }
         std::fs::write(folder.join("partition.metadata"), id).unwrap();
         broker.start_again();
         let (client, data_dir) = (broker.client(), broker.data_dir().to_owned());

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use bytes::Bytes;
 use jackdaw_protocol::records::{BatchBuilder, Codec};
-use jackdaw_test_support::kafka::{CURRENT, Kafka, OLD, dump, files};
+use jackdaw_test_support::kafka::{CURRENT, Kafka, OLD, dump, dump_with_gaps, files};
 use jackdaw_test_support::messages::describe_configs_request::DescribeConfigsResource;
 use jackdaw_test_support::messages::offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic};
 use jackdaw_test_support::messages::offset_fetch_request::OffsetFetchRequestTopic;
@@ -139,17 +139,19 @@ fn import(kafka: &Kafka, data_dir: &Path) -> Broker {
     our_options().data_dir(data_dir).start()
 }
 
-/// Kafka's own tool reads everything of these topics.
-fn assert_dumped(data_dir: &Path, names: &[&'static str]) {
-    let folders = names.iter().map(|name| data_dir.join(format!("{name}-0")));
-    for (extension, options) in
-        [("log", &["--deep-iteration"][..]), ("index", &[]), ("timeindex", &[]), ("txnindex", &[]), ("snapshot", &[])]
-    {
-        let all: Vec<_> = folders.clone().flat_map(|folder| files(&folder, extension)).collect();
-        if extension != "txnindex" || !all.is_empty() {
-            dump(&all, options);
-        }
+/// Kafka's own tool reads everything of these topics, and believes their indexes.
+fn assert_dumped(data_dir: &Path, names: &[&'static str], is_meant: impl Fn(&Path) -> bool) {
+    let all_of = |kinds: &[&str]| -> Vec<_> {
+        let folders = names.iter().map(|name| data_dir.join(format!("{name}-0")));
+        let all = folders.flat_map(|folder| kinds.iter().flat_map(|kind| files(&folder, kind)).collect::<Vec<_>>());
+        all.filter(|file| is_meant(file)).collect()
+    };
+    let all = all_of(&["log", "index", "timeindex", "txnindex", "snapshot"]);
+    let said = dump_with_gaps(&all, &["--deep-iteration", "--print-data-log"]);
+    for kind in ["| offset: ", "timestamp: ", "producerId: "] {
+        assert!(said.lines().any(|line| line.starts_with(kind)), "{kind:?} in\n{said}");
     }
+    dump(&all_of(&["index", "timeindex"]), &["--index-sanity-check"]);
 }
 
 const ALL_TIMES: &[i64] = &[-1, -2, -3];
@@ -192,6 +194,52 @@ fn a_life_in_kafka(kafka: &Kafka, client: &mut Client) {
 
 const TOPICS: &[&str] = &["everything", "begun-later", "transactional", "compacted", "spread"];
 
+const HELD: (&str, &str) = ("min.compaction.lag.ms", "4000000000000");
+const OUR_COMPACTED: (&str, &[(&str, &str)]) =
+    ("our-compacted", &[SMALL, ("cleanup.policy", "compact"), ("min.cleanable.dirty.ratio", "0"), HELD]);
+const OUR_STAMPED: (&str, &[(&str, &str)]) =
+    ("our-stamped", &[FOREVER, ("internal.segment.bytes", "1500"), ("message.timestamp.type", "LogAppendTime")]);
+
+/// What was there grows, what was empty is filled, with a crash in between; compaction and DeleteRecords take some of both.
+fn a_life_here(broker: &mut Broker) {
+    let mut client = broker.client();
+    let producer = requests::producer_id(&mut client).0;
+    fill(&mut client, "everything", producer, 0, THEN + 60_000);
+    fill(&mut client, "ours", producer, 0, THEN);
+    fill(&mut client, OUR_STAMPED.0, producer, 0, THEN);
+    for (second, codec) in (0..).zip(CODECS.iter().cycle().take(15)) {
+        let value = format!("of {second}");
+        let bytes = encoded(*codec, THEN + second * 600, &[("a", Some(&value)), ("b", None), (&value, Some("once"))]);
+        produce(&mut client, OUR_COMPACTED.0, 0, bytes);
+    }
+    broker.kill();
+    broker.start_again();
+    client = broker.client();
+    fill(&mut client, "ours", producer, 24, THEN + 60_000);
+    fill(&mut client, "our-begun-later", producer, 0, THEN);
+    let of = |topic: &str| Side {
+        name: "Jackdaw",
+        topic: topic.to_owned(),
+        client: broker.client(),
+        data_dir: broker.data_dir().to_owned(),
+    };
+    assert_eq!(of("our-begun-later").delete_records(17), (0, 17));
+    transactions::seal_in(&mut of("transactional"));
+    for topic in [OUR_COMPACTED.0, "transactional"] {
+        let mut side = of(topic);
+        let before = left::look(&mut side.client, topic).records.len();
+        let compact =
+            [("cleanup.policy", "compact"), ("min.cleanable.dirty.ratio", "0"), ("min.compaction.lag.ms", "0")];
+        side.alter(&compact);
+        let active = *side.segments().last().unwrap();
+        side.until("compaction", |side| match side.cleaned_to() {
+            Some(offset) if offset == active => Ok(()),
+            other => Err(format!("{other:?}")),
+        });
+        assert!(left::look(&mut side.client, topic).records.len() < before, "compaction took something of {topic}");
+    }
+}
+
 #[test]
 fn a_log_directory_of_kafka_4_3_is_taken_over_lived_in_and_given_back() {
     let scratch = tempfile::tempdir().unwrap();
@@ -199,7 +247,11 @@ fn a_log_directory_of_kafka_4_3_is_taken_over_lived_in_and_given_back() {
     let kafka = Kafka::start(CURRENT, &[]);
     let mut client = kafka.client();
     a_life_in_kafka(&kafka, &mut client);
-    requests::create_topic_with(&mut client, "ours", 1, &[SMALL, FOREVER]);
+    for (name, configs) in
+        [("ours", &[SMALL, FOREVER][..]), OUR_COMPACTED, OUR_STAMPED, ("our-begun-later", &[SMALL, FOREVER])]
+    {
+        requests::create_topic_with(&mut client, name, 1, configs);
+    }
     let before = views(&mut client, TOPICS, ALL_TIMES);
     let kafkas_configs = TOPICS.iter().map(|name| configs(&mut client, name)).collect::<Vec<_>>();
     assert_eq!(kafkas_configs[0]["retention.bytes"], "123456789");
@@ -212,18 +264,12 @@ fn a_log_directory_of_kafka_4_3_is_taken_over_lived_in_and_given_back() {
     assert_eq!(TOPICS.iter().map(|name| configs(&mut client, name)).collect::<Vec<_>>(), kafkas_configs);
     assert_eq!(committed(&mut client, "readers", "everything"), (11, Some("m".to_owned())));
 
-    // A life of ours: what was there grows, what was empty is filled, with a crash in between.
-    let producer = requests::producer_id(&mut client).0;
-    fill(&mut client, "everything", producer, 0, THEN + 60_000);
-    fill(&mut client, "ours", producer, 0, THEN);
-    broker.kill();
-    broker.start_again();
-    client = broker.client();
-    fill(&mut client, "ours", producer, 24, THEN + 60_000);
-    let all = [TOPICS, &["ours"]].concat();
+    a_life_here(&mut broker);
+    let mut client = broker.client();
+    let all = [TOPICS, &["ours", OUR_COMPACTED.0, OUR_STAMPED.0, "our-begun-later"]].concat();
     let before = views(&mut client, &all, ALL_TIMES);
     assert!(broker.stop().success());
-    assert_dumped(&data_dir, &all);
+    assert_dumped(&data_dir, &all, |_| true);
 
     let (from, to) = (data_dir.to_str().unwrap().to_owned(), kafka.data_dir());
     jackdaw(&["log", "export", "--yes", "--replace", "--data-dir", &from, "--to", to.to_str().unwrap()]);
@@ -233,6 +279,15 @@ fn a_log_directory_of_kafka_4_3_is_taken_over_lived_in_and_given_back() {
     let after = views(&mut client, &all, ALL_TIMES);
     // Kafka's controller counts epochs on from where it was, which is below ours; then Kafka forgets where ours began.
     assert_views(&after, &before, false);
+    // Once more to us: Kafka changed nothing.
+    kafka.stop();
+    let again = scratch.path().join("again");
+    let mut second = import(&kafka, &again);
+    assert_folders(&data_dir, &again, &all);
+    assert_views(&before, &views(&mut second.client(), &all, ALL_TIMES), false);
+    assert!(second.stop().success());
+    kafka.start_again();
+    client = kafka.client();
     // It is Kafka's again in every way.
     produce(&mut client, "ours", 0, records(THEN + 120_000, &[("a", Some("after all"))]));
     assert_eq!(requests::list_offset(&mut client, "ours", 0, -1), after["ours"].left.end + 1);
@@ -276,5 +331,7 @@ fn a_log_directory_of_kafka_2_8_is_taken_over() {
     assert_eq!(committed(&mut client, "readers", "everything"), (11, Some("m".to_owned())));
     fill(&mut client, "everything", 7, 24, THEN + 60_000);
     assert!(broker.stop().success());
-    assert_dumped(&data_dir, topics);
+    // The tool of today finds the time indexes of 2.8 wrong: there, an entry names a record, not the end of its batch.
+    let kafkas = kafka.data_dir();
+    assert_dumped(&data_dir, topics, |file| !kafkas.join(file.strip_prefix(&data_dir).unwrap()).exists());
 }

@@ -10,6 +10,7 @@
 mod both;
 mod compaction;
 mod exchange;
+mod files;
 mod left;
 mod retention;
 mod rolls;

@@ -7,6 +7,7 @@ use jackdaw_test_support::kafka::Kafka;
 use jackdaw_test_support::{Client, requests};
 
 use crate::both::{Both, Side, THEN, records};
+use crate::files::assert_sealed_alike;
 use crate::left::Left;
 use crate::transactional::Transactional;
 
@@ -25,7 +26,7 @@ fn seal(both: &mut Both) -> i64 {
     both.produce(&filler())
 }
 
-fn seal_in(side: &mut Side) -> i64 {
+pub(crate) fn seal_in(side: &mut Side) -> i64 {
     let answer = requests::produce_bytes(&mut side.client, &side.topic, 0, filler());
     assert_eq!(answer.error_code, 0);
     answer.base_offset
@@ -46,7 +47,7 @@ fn producers(connect: &dyn Fn() -> Client, side: &Side, names: &[&str]) -> Vec<T
 }
 
 /// Three producers, whose transactions overlap: what is aborted had newer values of keys that were committed before and after.
-fn interwoven(side: &mut Side, codec: Codec) {
+pub(crate) fn interwoven(side: &mut Side, codec: Codec) {
     interwoven_by(&shared_client, side, codec);
 }
 
@@ -115,6 +116,7 @@ fn compaction_takes_what_was_aborted_and_keeps_markers_for_their_time() {
 fn markers_go_when_their_time_has_come_but_the_last_of_each_producer() {
     let mut both = through_compaction("txn-markers", Codec::None, "0");
     both.same_with_segments();
+    assert_sealed_alike(&both, &["index", "timeindex", "txnindex"]);
     for round in 0..2 {
         both.alter(&[HELD]);
         both.produce(&records(THEN + 20 + round, &[("d", Some("later"))]));
@@ -122,6 +124,7 @@ fn markers_go_when_their_time_has_come_but_the_last_of_each_producer() {
         both.alter(FREE);
         both.wait_cleaned_to(end);
         both.same_with_segments();
+        assert_sealed_alike(&both, &["index", "timeindex", "txnindex"]);
     }
 }
 

@@ -53,6 +53,21 @@ pub struct Partition {
     durable: Mutex<Vec<(i64, Durable)>>,
 }
 
+/// Lets a thread of its own do what the next appends would otherwise wait for: a few times for each segment.
+fn tend(log: &Arc<Log>) {
+    let log = log.clone();
+    let work = move || {
+        if let Err(error) = log.tend() {
+            let (topic, partition) = (log.topic(), log.partition());
+            tracing::debug!(topic, partition, %error, "left to the next roll and the next flush");
+        }
+    };
+    match tokio::runtime::Handle::try_current() {
+        Ok(runtime) => drop(runtime.spawn_blocking(work)),
+        Err(_) => work(),
+    }
+}
+
 impl Partition {
     /// A partition over its log; what the log holds is committed (quorum of one).
     pub fn new(
@@ -203,6 +218,9 @@ impl Partition {
                 home.log.append(&appends, now_ms, results);
             }
         });
+        if home.log.needs_tending() {
+            tend(&home.log);
+        }
     }
 
     /// Returns once every byte below `offset` is on the disk, or at once where the topic says `write.caching=true`.

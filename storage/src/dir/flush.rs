@@ -25,7 +25,7 @@ pub(super) fn flush_together(disk: &Disk, logs: &[Arc<Log>]) -> Vec<(usize, Resu
         match log.try_flush_job() {
             None => busy.push(i),
             Some(Err(error)) => results.push((i, Err(error))),
-            Some(Ok(job)) => match job.stage_epochs() {
+            Some(Ok(job)) => match job.stage() {
                 Ok(epochs) => jobs.push((i, job, epochs)),
                 Err(error) => results.push((i, Err(job.give_back(error)))),
             },

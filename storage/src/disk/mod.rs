@@ -305,6 +305,15 @@ impl Disk {
         self.change(Operation::Rename, from, || self.system.rename(from, to))
     }
 
+    /// Gives a file that was made beforehand its name; `false` if it is not there any more.
+    pub(crate) fn set_name(&self, from: &Path, to: &Path) -> Result<bool, StorageError> {
+        self.change(Operation::Create, to, || match self.system.rename(from, to) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        })
+    }
+
     /// Renames a file to the name under which it waits for its removal; one that is not there is fine.
     pub(crate) fn set_deleted(&self, from: &Path, to: &Path) -> Result<(), StorageError> {
         self.change(Operation::Remove, from, || match self.system.rename(from, to) {

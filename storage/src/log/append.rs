@@ -1,4 +1,4 @@
-//! Append: admit, give offsets, write everything of a call with one `pwritev`, publish. And roll to the next segment.
+//! Append: admit, give offsets, write everything of a call with one `pwritev`, publish.
 
 use std::io::IoSlice;
 use std::sync::Arc;
@@ -9,12 +9,11 @@ use jackdaw_protocol::records::{
 };
 
 use super::undo::Undo;
-use super::{AbortedTxn, Append, Appended, Log, Origin, SealedFiles, Writer};
+use super::{AbortedTxn, Append, Appended, Log, Origin, Writer};
 use crate::config::{LogConfig, TimestampType};
 use crate::error::{AppendError, StorageError};
-use crate::index::{OffsetIndex, Place, TimeIndex};
-use crate::producers::{Admission, Marker, encode_snapshot};
-use crate::segment::{End, Segment, file_name};
+use crate::index::Place;
+use crate::producers::{Admission, Marker};
 
 /// The first blocks reserved for a segment: small, since most partitions are.
 const RESERVE_FIRST: u64 = 16 << 10;
@@ -250,6 +249,7 @@ impl Log {
             self.publish_stability(&writer.producers);
         }
         self.end.store(writer.end.offset, Ordering::Release);
+        self.ask_for_next(writer, config);
         writer.scratch.clear();
         Ok(())
     }
@@ -275,98 +275,6 @@ impl Log {
                 position += size;
             }
         })
-    }
-
-    /// Whether the next batch belongs into a new segment.
-    fn must_roll(
-        &self,
-        writer: &mut Writer,
-        config: &LogConfig,
-        header: &Header<'_>,
-        now_ms: i64,
-    ) -> Result<bool, StorageError> {
-        let End { offset, size } = writer.end;
-        if size == 0 {
-            return Ok(false);
-        }
-        let limit = config.segment_bytes.min(writer.active.capacity());
-        let last_relative = offset + i64::from(header.last_offset_delta()) - writer.active.base();
-        if u64::from(size) + header.size_in_bytes() as u64 > u64::from(limit) || last_relative > i64::from(i32::MAX) {
-            return Ok(true);
-        }
-        if index_is_full(&writer.active, config.segment_index_bytes as usize)? {
-            return Ok(true);
-        }
-        let timestamp = match config.timestamp_type {
-            TimestampType::CreateTime => header.max_timestamp(),
-            TimestampType::LogAppendTime => now_ms,
-        };
-        let first = match writer.first_timestamp {
-            Some(first) => first,
-            None => {
-                let first = first_timestamp(&writer.active)?;
-                writer.first_timestamp = Some(first);
-                first
-            }
-        };
-        let first_append = *writer.first_append_ms.get_or_insert(now_ms);
-        let age = if first >= 0 { timestamp.saturating_sub(first) } else { now_ms.saturating_sub(first_append) };
-        Ok(age > config.max_segment_ms().saturating_sub(self.jitter(config, writer.active.base())))
-    }
-
-    /// A share of `segment.jitter.ms` that differs between partitions and segments, and is the same at every try.
-    fn jitter(&self, config: &LogConfig, base: i64) -> i64 {
-        if config.segment_jitter_ms <= 0 {
-            return 0;
-        }
-        let mut hash = crc32fast::Hasher::new();
-        hash.update(self.topic.as_bytes());
-        hash.update(&self.partition.to_be_bytes());
-        hash.update(&base.to_be_bytes());
-        i64::from(hash.finalize()) % config.segment_jitter_ms
-    }
-
-    /// Seals the active segment and starts the next one at the log end. Nothing is synced here: the sealed files wait
-    /// for the next flush, which syncs them before it moves the recovery point. On an error the active segment stays.
-    pub(super) fn roll(&self, writer: &mut Writer, config: &LogConfig) -> Result<(), StorageError> {
-        let base = writer.end.offset;
-        let next = Segment::active(
-            Arc::clone(&self.disk),
-            Arc::clone(&self.path),
-            base,
-            config.segment_bytes,
-            End { offset: base, size: 0 },
-            (OffsetIndex::default(), TimeIndex::default(), Vec::new()),
-        );
-        // What can fail without harm (too few descriptors, no space) comes first.
-        let old = Arc::clone(&writer.active);
-        let file = old.data_file()?;
-        next.adopt_file(self.disk.open_data(&next.path("log"), true)?);
-        let snapshot = self.path.join(file_name(base, "snapshot"));
-        let written =
-            old.write_indexes().and_then(|()| self.disk.write_file(&snapshot, &encode_snapshot(&writer.producers)));
-        if let Err(error) = written {
-            writer.reserved = u64::from(writer.end.size); // given back with the indexes
-            next.retire();
-            self.disk.remove_file(&next.path("log"))?; // at once: the space is needed
-            return Err(error);
-        }
-        old.mark_sealed();
-        old.close_file();
-        writer.sealed.push(SealedFiles { segment: old, file: Some(file), snapshot });
-        writer.names_dirty = true;
-        let next = Arc::new(next);
-        let mut segments = Vec::clone(&self.segments.load());
-        segments.push(Arc::clone(&next));
-        self.segments.store(Arc::new(segments));
-        writer.active = next;
-        writer.end = End { offset: base, size: 0 };
-        writer.reserved = 0;
-        writer.since_index = 0;
-        writer.first_timestamp = None;
-        writer.first_append_ms = None;
-        self.queue_for_sketches();
-        Ok(())
     }
 }
 
@@ -415,20 +323,4 @@ pub(crate) fn transaction_marker(batch: &Batch) -> Option<Marker> {
         _ => return None,
     };
     Some(Marker { abort, coordinator_epoch: control.coordinator_epoch().ok()? })
-}
-
-/// Whether an index has no room for another entry. The last one of the time index is for the segment's end, as in Kafka.
-fn index_is_full(active: &Segment, limit: usize) -> Result<bool, StorageError> {
-    let entries = active.index_bytes() / 8;
-    // There are never more entries of times than of offsets: only a full house is counted.
-    Ok(entries >= limit / 8
-        || (entries + 1 >= limit / 12 && active.with_times(|times| times.entries() + 1 >= limit / 12)?))
-}
-
-/// Max timestamp of the first batch of a segment that was there when the log was opened.
-fn first_timestamp(segment: &Segment) -> Result<i64, StorageError> {
-    let mut head = [0; HEADER_LEN];
-    segment.data_file()?.read_at(&mut head, 0)?;
-    let header = Header::parse(&head).map_err(|e| segment.corrupt(0, &e.to_string()))?;
-    Ok(header.max_timestamp())
 }

@@ -18,6 +18,7 @@ impl Log {
             return Ok(Vec::new());
         }
         let mut writer = self.writer.lock();
+        self.forget_next(&mut writer)?;
         let end = writer.end.offset;
         if writer.closed_at == Some(end) {
             return Ok(Vec::new());
@@ -53,6 +54,7 @@ impl Log {
             && self.first_unstable.load(Ordering::Acquire) == i64::MAX
             && !writer.producers.has_unreplicated()
             && sealed.len() <= SEALED_MAX
+            && sealed.iter().all(|s| s.is_sealed())
             && u64::from(writer.end.size) == data.len;
         let Some((index, times)) = writer.active.encoded_indexes().filter(|_| is_closed) else { return };
         let Some((epochs, producers)) = small_state(&writer) else { return };

@@ -9,7 +9,7 @@ use super::append::Staged;
 use super::{Append, Log, Origin, Writer, transaction_marker};
 use crate::config::LogConfig;
 use crate::error::StorageError;
-use crate::producers::decode_snapshot;
+use crate::producers::{decode_snapshot, encode_snapshot};
 use crate::segment::{End, Segment, file_name};
 
 impl Log {
@@ -29,8 +29,10 @@ impl Log {
             let segment = &segments[at];
             let config = config_like(self, segment);
             if segment.base() > writer.active.base() {
-                self.begin_segment_at(&mut writer, segment.base(), &config)?;
-                self.take_snapshot(source, segment.base())?;
+                self.end_at(&mut writer, segment.base());
+                let snapshot = snapshot_of(source, segment.base())?;
+                let snapshot = snapshot.unwrap_or_else(|| encode_snapshot(&writer.producers));
+                self.roll_with(&mut writer, &config, snapshot)?;
             }
             let offset = writer.end.offset;
             let end = segment.end();
@@ -111,28 +113,14 @@ impl Log {
         }
     }
 
-    fn begin_segment_at(&self, writer: &mut Writer, base: i64, config: &LogConfig) -> Result<(), StorageError> {
-        self.end_at(writer, base);
-        self.roll(writer, config)
-    }
-
-    /// The source's own account of its producers where a segment begins knows more than the batches that are left.
-    fn take_snapshot(&self, source: &Log, base: i64) -> Result<(), StorageError> {
-        let name = file_name(base, "snapshot");
-        match source.disk.read_file(&source.path.join(&name))? {
-            Some(bytes) if decode_snapshot(&bytes).is_ok() => self.disk.write_file(&self.path.join(&name), &bytes),
-            _ => Ok(()),
-        }
-    }
-
     /// Producers before the first batch is copied, where the source's first segment has a snapshot of them.
     pub(crate) fn copy_first_snapshot(&self, source: &Log) -> Result<(), StorageError> {
         let mut writer = self.writer.lock();
         let base = writer.active.base();
-        self.take_snapshot(source, base)?;
-        if let Some(bytes) = self.disk.read_file(&self.path.join(file_name(base, "snapshot")))?
+        if let Some(bytes) = snapshot_of(source, base)?
             && let Ok(producers) = decode_snapshot(&bytes)
         {
+            self.disk.write_file(&self.path.join(file_name(base, "snapshot")), &bytes)?;
             writer.producers = producers;
         }
         Ok(())
@@ -144,4 +132,10 @@ fn config_like(log: &Log, segment: &Arc<Segment>) -> LogConfig {
     let config = log.config();
     let segment_bytes = config.segment_bytes.max(segment.capacity()).max(segment.end().size);
     LogConfig { segment_bytes, ..LogConfig::clone(&config) }
+}
+
+/// The source's own account of its producers where a segment begins knows more than the batches that are left.
+fn snapshot_of(source: &Log, base: i64) -> Result<Option<Vec<u8>>, StorageError> {
+    let bytes = source.disk.read_file(&source.path.join(file_name(base, "snapshot")))?;
+    Ok(bytes.filter(|bytes| decode_snapshot(bytes).is_ok()))
 }

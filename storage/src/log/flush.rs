@@ -13,6 +13,8 @@ use super::{Log, SealedFiles, Writer};
 use crate::checkpoint::{LEADER_EPOCHS, PARTITION_METADATA, encode_epochs};
 use crate::disk::{DataFile, unless_full};
 use crate::error::StorageError;
+use crate::producers::{decode_snapshot, encode_snapshot};
+use crate::recovery::load_producers;
 use crate::segment::{Segment, file_name};
 
 /// From so many sealed segments on, each of four or five files, syncing the file system is cheaper.
@@ -26,7 +28,7 @@ pub(crate) struct FlushJob<'a> {
     active: Arc<Segment>,
     /// `None` if nothing was appended to the active segment since the last flush.
     file: Option<Arc<DataFile>>,
-    sealed: Vec<SealedFiles>,
+    sealed: Vec<Arc<SealedFiles>>,
     epochs: Option<Vec<u8>>,
     sync_names: bool,
     /// The directory is new: its own name and topic id are not synced yet.
@@ -77,18 +79,39 @@ impl Log {
         flushing: MutexGuard<'a, ()>,
         gone: &[Arc<Segment>],
     ) -> Result<MutexGuard<'a, ()>, StorageError> {
+        let Some(last) = gone.last() else { return Ok(flushing) };
+        let first = self.segments.load()[0].base();
         // A flush that came further has synced the next segment's name, and the snapshot where it begins.
-        if gone.last().is_none_or(|last| last.end().offset < self.flushed_offset()) {
+        if last.end().offset < self.flushed_offset() && self.has_snapshot(first)? {
             return Ok(flushing);
         }
-        let first = self.segments.load()[0].base();
         let job = self.take_job(&mut writer, flushing)?;
         drop(writer);
-        self.disk.sync_path(&self.path.join(file_name(first, "snapshot")))?;
-        match job.sync_files() {
+        // The flush writes the snapshots of these segments too: a crash may bring back any of them. If the last one was
+        // lost (in a crash, on a full disk), its producers are still in their batches.
+        let sync = || {
+            job.write_sealed()?;
+            if !self.has_snapshot(first)? {
+                let producers = load_producers(&self.disk, &self.path, gone, first)?;
+                unless_full(self.disk.write_file(&self.snapshot_path(first), &encode_snapshot(&producers)))?;
+                self.disk.sync_path(&self.snapshot_path(first))?;
+            }
+            job.sync_files()
+        };
+        match sync() {
             Ok(epochs) => Ok(job.finish_holding(epochs).1),
             Err(error) => Err(job.give_back(error)),
         }
+    }
+
+    fn snapshot_path(&self, offset: i64) -> PathBuf {
+        self.path.join(file_name(offset, "snapshot"))
+    }
+
+    /// Whether the producers are told of as they were at `offset`.
+    fn has_snapshot(&self, offset: i64) -> Result<bool, StorageError> {
+        let bytes = self.disk.read_file(&self.snapshot_path(offset))?;
+        Ok(bytes.is_some_and(|bytes| decode_snapshot(&bytes).is_ok()))
     }
 
     fn take_job<'a>(&'a self, writer: &mut Writer, flushing: MutexGuard<'a, ()>) -> Result<FlushJob<'a>, StorageError> {
@@ -121,6 +144,7 @@ impl<'a> FlushJob<'a> {
 
     fn sync_files(&self) -> Result<EpochFile, StorageError> {
         let disk = &self.log.disk;
+        self.write_sealed()?;
         if self.sealed.len() > SYNC_TOGETHER_MIN {
             disk.sync_file_system()?;
         } else {
@@ -147,9 +171,19 @@ impl<'a> FlushJob<'a> {
         Ok(epochs)
     }
 
-    /// For many logs at once: writes aside what [`FlushJob::commit_epochs`] puts in its place once the file system was
-    /// synced, which replaces all other syncs.
-    pub(crate) fn stage_epochs(&self) -> Result<EpochFile, StorageError> {
+    /// What has to be written before it is synced: indexes and snapshots of segments that ended.
+    fn write_sealed(&self) -> Result<(), StorageError> {
+        for sealed in &self.sealed {
+            // For want of space they are written later, and the recovery point waits for them: a start reads the segment.
+            unless_full(sealed.seal(&self.log.disk))?;
+        }
+        Ok(())
+    }
+
+    /// For many logs at once: writes what the sync of the file system, which replaces all other syncs, is to find; the
+    /// epochs aside, for [`FlushJob::commit_epochs`] afterwards.
+    pub(crate) fn stage(&self) -> Result<EpochFile, StorageError> {
+        self.write_sealed()?;
         let Some(bytes) = &self.epochs else { return Ok(EpochFile::Current) };
         let written = unless_full(self.log.disk.write_file(&aside(&self.log.path), bytes))?;
         Ok(if written { EpochFile::Current } else { EpochFile::Behind })
@@ -171,18 +205,21 @@ impl<'a> FlushJob<'a> {
     }
 
     /// Everything is on the disk: moves the recovery point, and lets the descriptor go if nothing came meanwhile. If
-    /// the disk was too full for the epochs, the records are on it all the same, and their epochs in them: then the
-    /// recovery point waits, so that a start would read them there.
+    /// the disk was too full for the epochs or the indexes, the records are on it all the same, and what those would say
+    /// is in them: then the recovery point waits, so that a start would read it there.
     pub(crate) fn finish(self, epochs: EpochFile) -> i64 {
         self.finish_holding(epochs).0
     }
 
     fn finish_holding(self, epochs: EpochFile) -> (i64, MutexGuard<'a, ()>) {
         let log = self.log;
-        if epochs == EpochFile::Current && log.flushed.swap(self.end, Ordering::SeqCst) != self.end {
+        let unwritten: Vec<_> = self.sealed.into_iter().filter(|sealed| !sealed.is_written()).collect();
+        let is_complete = epochs == EpochFile::Current && unwritten.is_empty();
+        if is_complete && log.flushed.swap(self.end, Ordering::SeqCst) != self.end {
             log.checkpoint_is_due();
         }
         let mut writer = log.writer.lock();
+        writer.sealed.extend(unwritten);
         if epochs == EpochFile::Behind {
             writer.epochs_dirty = true;
         } else if writer.end.offset == self.end {

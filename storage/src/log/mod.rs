@@ -17,6 +17,7 @@ mod moving;
 mod read;
 mod replace;
 mod retain;
+mod roll;
 mod round;
 mod types;
 mod undo;
@@ -31,11 +32,11 @@ use uuid::Uuid;
 
 use crate::config::LogConfig;
 use crate::dir::Shared;
-use crate::disk::{DataFile, Disk};
+use crate::disk::Disk;
 use crate::epochs::Epochs;
 use crate::error::StorageError;
 use crate::producers::Producers;
-use crate::segment::{End, Segment, file_name};
+use crate::segment::{End, Segment};
 
 pub(crate) use append::transaction_marker;
 pub(crate) use damage::{Damage, Hole};
@@ -43,6 +44,8 @@ pub(crate) use flush::{EpochFile, FlushJob};
 pub use keys::KeyEstimate;
 pub(crate) use lookup::as_storage;
 pub use retain::{Dropped, Outlook, Retained};
+use roll::Prepared;
+pub(crate) use roll::SealedFiles;
 pub use types::{AbortedTxn, Append, Appended, Origin, ProducerState, Slice, TimestampOffset};
 
 /// The log of one partition. All methods may be called from any thread.
@@ -68,6 +71,8 @@ pub struct Log {
     writer: Mutex<Writer>,
     /// Held while syncing, never together with waiting for an append.
     flush_lock: Mutex<()>,
+    /// [`Log::tend`] has something to do.
+    untended: AtomicBool,
     /// Not below what the file of recovery points says of this log; -1 if it says nothing.
     pub(crate) checkpointed: AtomicI64,
     deleted: AtomicBool,
@@ -103,25 +108,13 @@ pub(crate) struct Writer {
     first_timestamp: Option<i64>,
     /// When the first append since opening saw the active segment, for batches without timestamps.
     first_append_ms: Option<i64>,
-    /// Sealed since the last flush, with the files to sync.
-    pub(crate) sealed: Vec<SealedFiles>,
+    /// Ended since the last flush, with the files to write and to sync.
+    pub(crate) sealed: Vec<Arc<SealedFiles>>,
+    /// The next segment's file, made beforehand.
+    prepared: Option<Prepared>,
+    /// It was asked for.
+    next_asked: bool,
     scratch: append::Scratch,
-}
-
-/// A segment that was sealed and is not synced yet.
-pub(crate) struct SealedFiles {
-    segment: Arc<Segment>,
-    /// Kept open since it was written, so that no write-back error can be missed. `None` for one that an earlier process
-    /// has written: what that process was not told, nobody is.
-    file: Option<Arc<DataFile>>,
-    snapshot: std::path::PathBuf,
-}
-
-impl SealedFiles {
-    /// One that a start found above the recovery point; `next_base` is where the next one begins.
-    pub(crate) fn recovered(segment: Arc<Segment>, dir: &Path, next_base: i64) -> SealedFiles {
-        SealedFiles { segment, file: None, snapshot: dir.join(file_name(next_base, "snapshot")) }
-    }
 }
 
 impl Writer {
@@ -141,6 +134,8 @@ impl Writer {
             first_timestamp: None,
             first_append_ms: None,
             sealed: Vec::new(),
+            prepared: None,
+            next_asked: false,
             scratch: append::Scratch::default(),
         }
     }
@@ -189,6 +184,7 @@ impl Log {
             flush_lock: Mutex::new(()),
             checkpointed: AtomicI64::new(-1),
             deleted: AtomicBool::new(false),
+            untended: AtomicBool::new(false),
             moved: AtomicBool::new(false),
             cleaning: Mutex::new(()),
             cleaning_unwanted: AtomicUsize::new(0),

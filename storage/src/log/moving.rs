@@ -40,14 +40,19 @@ impl Log {
     pub(crate) fn renamed(&self, path: &Arc<Path>) -> Result<Log, StorageError> {
         let mut writer = self.writer.lock();
         let mut segments = Vec::new();
-        for segment in self.segments.load().iter() {
+        let old = self.segments.load_full();
+        for segment in old.iter() {
             segments.push(Arc::new(segment.in_directory(Arc::clone(path))?));
-            segment.retire();
         }
         let Some(active) = segments.last().cloned() else { return Err(self.deleted_error()) };
         let producers = std::mem::take(&mut writer.producers);
         let epochs = std::mem::take(&mut writer.epochs);
-        let renamed = Writer::new(producers, epochs, active, writer.since_index);
+        let mut renamed = Writer::new(producers, epochs, active, writer.since_index);
+        for sealed in writer.sealed.iter().filter(|sealed| !sealed.is_written()) {
+            let segment = segments.iter().find(|s| s.base() == sealed.segment.base());
+            renamed.sealed.extend(segment.map(|segment| Arc::new(sealed.in_directory(path, segment))));
+        }
+        old.iter().for_each(|segment| segment.retire());
         Ok(Log::new(LogParts {
             topic: Arc::clone(&self.topic),
             partition: self.partition,

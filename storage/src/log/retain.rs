@@ -134,7 +134,7 @@ impl Log {
     }
 
     /// Takes the first segments off the log, and moves its start to the next one if it lies below. Their files are the
-    /// caller's to remove. The last segment always stays.
+    /// caller's to remove, after [`Log::flush_before_removal`]. The last segment always stays.
     pub(super) fn drop_front(&self, writer: &mut Writer, count: usize) -> Vec<Arc<Segment>> {
         let segments = self.segments.load_full();
         let (dropped, kept) = segments.split_at(count.min(segments.len() - 1));
@@ -142,12 +142,12 @@ impl Log {
             return Vec::new();
         }
         // Before the segments go: a reader of what they held must find itself out of range, not further on.
-        self.start.fetch_max(kept[0].base(), Ordering::AcqRel);
+        self.start.fetch_max(kept[0].base(), Ordering::SeqCst);
+        self.checkpoint_is_due();
         if writer.epochs.truncate_start(self.log_start_offset()) {
             writer.epochs_dirty = true;
         }
         self.segments.store(Arc::new(kept.to_vec()));
-        writer.sealed.retain(|sealed| kept.iter().any(|s| Arc::ptr_eq(s, &sealed.segment)));
         writer.names_dirty = true;
         dropped.to_vec()
     }

@@ -59,6 +59,9 @@ impl Log {
         let all = self.segments.load_full();
         let sealed = all.len().saturating_sub(1);
         let cleanable = all[..sealed].partition_point(|s| s.base() < dirty.first_uncleanable_offset);
+        if !all[..cleanable].iter().all(|s| s.is_sealed()) {
+            return Err(CompactError::Interrupted); // no space for its indexes, which the flush writes
+        }
         let mut round = Round {
             log: self,
             config: self.config.load_full(),

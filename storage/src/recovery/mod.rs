@@ -111,7 +111,7 @@ struct Loader<'a> {
     pub(super) damage: Option<Damage>,
     pub(super) is_as_closed: bool,
     /// Sealed, and never synced for sure.
-    pub(super) unsynced: Vec<SealedFiles>,
+    pub(super) unsynced: Vec<Arc<SealedFiles>>,
 }
 
 impl Loader<'_> {

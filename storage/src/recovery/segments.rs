@@ -119,7 +119,7 @@ impl Loader<'_> {
         }
         let segment = Arc::new(segment);
         if let Some(next_base) = next_base.filter(|_| goes_on) {
-            self.unsynced.push(SealedFiles::recovered(Arc::clone(&segment), &self.request.path, next_base));
+            self.unsynced.push(Arc::new(SealedFiles::recovered(Arc::clone(&segment), &self.request.path, next_base)));
         }
         self.segments.push(segment);
         Ok(goes_on)

@@ -91,6 +91,8 @@ impl Kafka {
             .arg(&self.root)
             .args(["--version", self.version, "--heap", "512M", "--port", &self.port.to_string()])
             .args(&self.settings)
+            // It lives for seconds: what the second compiler would gain, it costs here.
+            .env("JDK_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1")
             .output()
             .expect("benches/peers/kafka can be run");
         assert!(output.status.success(), "Apache Kafka {} does not start: {output:?}", self.version);
@@ -141,8 +143,20 @@ impl Kafka {
     }
 }
 
-/// What Kafka's own `DumpLogSegments` says about these files; a complaint is a failure.
+/// What Kafka's own `DumpLogSegments` says about these files, of whatever kinds; a complaint is a failure.
 pub fn dump(files: &[PathBuf], options: &[&str]) -> String {
+    dumped(files, options, |_| false)
+}
+
+/// The same of logs that compaction went through: offsets may be missing, and a batch that was left empty has no record of
+/// its timestamp. The tool says both of Kafka's own files too.
+pub fn dump_with_gaps(files: &[PathBuf], options: &[&str]) -> String {
+    let is_left_empty =
+        |line: &str| line.starts_with("Found timestamp mismatch") || line.ends_with("log timestamp: -1");
+    dumped(files, options, |line| line.contains(" is followed by ") || is_left_empty(line))
+}
+
+fn dumped(files: &[PathBuf], options: &[&str], is_expected: impl Fn(&str) -> bool) -> String {
     assert!(!files.is_empty(), "no files to dump");
     let list: Vec<String> = files.iter().map(|file| file.display().to_string()).collect();
     let output = Command::new(repository().join("tests/clients/java/tool"))
@@ -150,13 +164,19 @@ pub fn dump(files: &[PathBuf], options: &[&str]) -> String {
         .args(options)
         .output()
         .expect("the tool can be run");
-    let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success(), "{said}");
-    for complaint in
-        ["mismatch", "Mismatch", "does not match", "out of order", "corrupt", "Corrupt", "Exception", "invalid"]
-    {
-        assert!(!said.contains(complaint), "Kafka's tool complains:\n{said}");
-    }
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    // Whatever is wrong with an index or a snapshot goes to standard error, one line each, under a heading for gaps. That of
+    // 4.3.1 misses a record at -1 before every segment that does not begin at 0.
+    let of_every_log =
+        |line: &str| line.starts_with("Non-consecutive offsets in") || line.contains("-1 is followed by ");
+    let of_a_batch = |line: &&str| line.contains("isvalid: false") || line.contains("invalid bytes at the end");
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    let wrong = errors.lines().filter(|line| !of_every_log(line)).chain(said.lines().filter(of_a_batch));
+    let complaints: Vec<&str> = wrong.filter(|line| !is_expected(line)).collect();
+    assert!(
+        output.status.success() && complaints.is_empty(),
+        "Kafka's tool complains: {complaints:#?}\n{errors}\n{said}"
+    );
     said
 }
 
