@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use uuid::Uuid;
 
 use super::cleaned::Cleaned;
+use super::damage::FoundDamage;
 use crate::checkpoint::{
     HIGH_WATERMARK, LOG_START, OffsetLines, PARTITION_METADATA, RECOVERY_POINT, encode_partition_metadata,
 };
@@ -35,6 +36,7 @@ pub(crate) struct Shared {
     /// Logs with sealed segments that may lack the sketch of their keys.
     pub(super) unsketched: Mutex<BTreeSet<(Arc<str>, i32)>>,
     pub(super) cleaned: Cleaned,
+    pub(super) found_damage: FoundDamage,
 }
 
 impl Shared {
