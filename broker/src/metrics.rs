@@ -1,6 +1,7 @@
 //! What the broker counts for Prometheus. Counters are kept as things happen; the state of logs and directories is looked
 //! up when somebody asks. Series are bounded by [`limits::METRIC_SERIES`] and [`limits::METRIC_TOPICS`].
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -220,8 +221,25 @@ fn register_dirs(registry: &mut Registry, broker: &Broker) {
             usable.get_or_create(&labels).set(i64::try_from(bytes).unwrap_or(i64::MAX));
         }
     }
+    register_damage(registry, broker);
     registry.register_with_unit("log_dir_usable", "Free space of the file system", Unit::Bytes, usable);
     gauge(registry, "log_dirs_offline", "Log directories that failed", offline);
+}
+
+fn register_damage(registry: &mut Registry, broker: &Broker) {
+    let damaged = Family::<TopicPartition, Gauge>::default();
+    let mut quarantined = BTreeSet::new();
+    for range in broker.flushers().iter().flat_map(|flusher| flusher.dir().damaged_ranges()).take(limits::METRIC_SERIES)
+    {
+        let labels = TopicPartition { topic: range.topic.to_string(), partition: range.partition };
+        damaged.get_or_create(&labels).inc();
+        if range.quarantined {
+            quarantined.insert((range.topic, range.partition));
+        }
+    }
+    registry.register("log_damaged_ranges", "Ranges of offsets that cannot be read because of damage", damaged);
+    let help = "Partitions that take no records because a start found damage in them";
+    gauge(registry, "partitions_quarantined", help, quarantined.len());
 }
 
 fn gauge(registry: &mut Registry, name: &str, help: &str, value: usize) {

@@ -20,11 +20,11 @@ pub enum StorageError {
         /// What the system answered.
         source: Arc<io::Error>,
     },
-    /// Bytes that had been safe on this disk cannot be what was written. Nothing was cut: the file stays as found, and
-    /// the log takes no appends until it is repaired.
+    /// Bytes that had been safe on this disk cannot be what was written. Nothing was cut, the file stays as found. A log
+    /// in which a start found it takes no appends until it is repaired.
     #[error(
-        "{} is damaged at byte {position}, below its recovery point: {reason}; \
-         the partition is quarantined, restore the file or delete the partition", path.display()
+        "{} is damaged at byte {position}: {reason}; what is sound is served, \
+         restore the file from a copy or delete the partition", path.display()
     )]
     Corrupt {
         /// The damaged file.

@@ -13,9 +13,8 @@
 //! - [`inspect`]: files read for people and tools, ours and Kafka's; changes nothing, and opens nothing.
 //! - `disk`: the only door to the file system, with the fail-stop latch, the budgets, and what a full disk
 //!   means. Beneath it the narrow trait [`FileSystem`], in whose place tests put disks that fail.
-//!
-//! Retention (`retention`: pure, segments and policy in, segments to drop out) and compaction (`compaction`: a pure plan
-//! and its rewrite) will stand beside `log`, and use the same cut at the front, `.cleaned` and `.swap` files.
+//! - `retention`: pure; segments and policy in, segments to drop out. `compaction`: a pure plan, and the rewrite; `swap`
+//!   and `log/replace` put its segments in place. `trash`: what waits to be unlinked.
 //!
 //! # Invariants that every file keeps
 //!
@@ -57,7 +56,10 @@ mod walk;
 
 pub use compaction::{CleanerMemory, CompactError, Compacted, CompactionHooks, Dirty, Pace};
 pub use config::{LogConfig, LogDirOptions, TimestampType};
-pub use dir::{FutureLog, LoadedLog, LogDir, RecoveryProgress, UNFINISHED_IMPORT, cluster_id_of, same_directory};
+pub use dir::{
+    DAMAGE_REPORT, DamagedRange, FutureLog, LoadedLog, LogDir, RecoveryProgress, UNFINISHED_IMPORT, cluster_id_of,
+    same_directory,
+};
 pub use disk::{FileSystem, OpenMode, Operation};
 pub use error::{AppendError, DeleteRecordsError, OpenError, ReadError, StorageError};
 pub use log::{

@@ -4,6 +4,7 @@
 
 mod compaction;
 mod configs;
+mod damage;
 mod idempotence;
 mod log_dirs;
 mod long_poll;

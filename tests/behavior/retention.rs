@@ -96,7 +96,7 @@ fn files(broker: &Broker, part: &str) -> Vec<String> {
     found
 }
 
-fn metrics(broker: &Broker) -> String {
+pub(crate) fn metrics(broker: &Broker) -> String {
     let said = broker.said();
     let address = said.split("address=").nth(1).unwrap().split_whitespace().next().unwrap();
     let plain: String = address.chars().filter(|c| c.is_ascii_digit() || ".:".contains(*c)).collect();

@@ -33,6 +33,9 @@ pub(crate) struct LogDescription {
     pub(crate) seen_share: Option<f64>,
     /// Of those the estimate has seen.
     pub(crate) records_per_key: Option<f64>,
+    /// The first offset that cannot be read because of damage.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) damaged_from: Option<i64>,
     /// Whether compaction would drop at least half of the records; not known without keys.
     pub(crate) compaction_pays: Option<bool>,
 }
@@ -47,6 +50,7 @@ impl LogDescription {
             distinct_keys: facts.distinct_keys,
             keyed_records: facts.keyed_records,
             seen_records: facts.seen_records,
+            damaged_from: facts.damaged_from_offset,
             seen_share: facts.seen_bytes.map(|seen| if size > 0 { (seen as f64 / size as f64).min(1.0) } else { 1.0 }),
             ..LogDescription::default()
         };

@@ -2,6 +2,7 @@
 #![allow(clippy::disallowed_methods, reason = "a tool runs by the clock of its machine and on the files of its user")]
 
 mod bench;
+mod chaos;
 mod client;
 mod consume;
 mod group;
@@ -34,6 +35,7 @@ enum Command {
     Group(group::GroupArgs),
     Log(log::LogArgs),
     Bench(bench::BenchArgs),
+    Chaos(chaos::ChaosArgs),
 }
 
 fn main() -> ExitCode {
@@ -47,6 +49,7 @@ fn main() -> ExitCode {
         Command::Consume(args) => talk(consume::run(args)),
         Command::Group(args) => talk(group::run(args)),
         Command::Log(args) => log::run(args),
+        Command::Chaos(args) => chaos::run(args),
         Command::Bench(args) => match bench::run(&args) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {

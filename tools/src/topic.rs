@@ -298,6 +298,14 @@ fn print_described(topic: &DescribedTopic) -> Result<(), CliError> {
     if let Some(verdict) = LogDescription::sum(topic.partitions.iter().map(|partition| &partition.log)).verdict() {
         output::line(&format!("compaction  {verdict}"))?;
     }
+    for partition in &topic.partitions {
+        if let Some(offset) = partition.log.damaged_from {
+            let index = partition.partition;
+            output::line(&format!(
+                "damaged  partition {index} from offset {offset} on: see damage-report.txt in the data directory of its leader"
+            ))?;
+        }
+    }
     let number = |offset: Option<i64>| offset.map(|offset| offset.to_string()).unwrap_or_default();
     let rows: Vec<Vec<String>> = topic
         .partitions

@@ -53,6 +53,7 @@ fn facts_of(partition: &Partition, read_left: &mut u64, now_ms: i64) -> LogFacts
         log_end_offset: Some(end),
         segments: i64::try_from(log.segment_count()).ok(),
         compacts: Some(i64::from(partition.with_config(|config| config.compact))),
+        damaged_from_offset: log.first_damaged_offset(),
         ..LogFacts::default()
     };
     let facts = match log.compaction_candidate(now_ms) {

@@ -3,6 +3,7 @@
 mod agenda;
 mod cleaned;
 mod closed;
+mod damage;
 mod flush;
 mod foreign;
 mod future;
@@ -26,6 +27,7 @@ use crate::log::{Log, Outlook};
 
 use agenda::Agenda;
 use closed::{take_closed_index, write_closed_index};
+pub use damage::{DAMAGE_REPORT, DamagedRange};
 use flush::{SYNC_TOGETHER_MIN, flush_many, flush_together};
 pub use foreign::UNFINISHED_IMPORT;
 pub use future::FutureLog;
@@ -77,10 +79,12 @@ impl LogDir {
             unsketched: Mutex::default(),
             agenda: Agenda::default(),
             cleaned: Default::default(),
+            found_damage: Default::default(),
         });
         let interrupted = future::remove_unfinished(&shared.disk)?;
         load_all(&shared, &options, clean, closed, config_for, progress)?;
         shared.read_cleaned()?;
+        shared.report_damage()?;
         // A start on a full disk serves what is there; the checkpoints of before are as right as they were.
         unless_full(shared.checkpoint_if_due())?;
         let threads = options.recovery_threads;
@@ -98,6 +102,11 @@ impl LogDir {
         }
         flush_together(&self.shared.disk, &dirty).into_iter().try_for_each(|(_, result)| result.map(|_| ()))?;
         self.checkpoint()
+    }
+
+    /// What is known to be damaged: what the start found, and what reads have met since.
+    pub fn damaged_ranges(&self) -> Vec<DamagedRange> {
+        self.shared.damaged_ranges()
     }
 
     /// All logs, by topic and partition.

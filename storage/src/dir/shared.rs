@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use super::agenda::Agenda;
 use super::cleaned::Cleaned;
+use super::damage::FoundDamage;
 use crate::checkpoint::{
     HIGH_WATERMARK, LOG_START, OffsetLines, PARTITION_METADATA, RECOVERY_POINT, encode_partition_metadata,
 };
@@ -37,6 +38,7 @@ pub(crate) struct Shared {
     pub(super) unsketched: Mutex<BTreeSet<(Arc<str>, i32)>>,
     pub(super) cleaned: Cleaned,
     pub(crate) agenda: Agenda,
+    pub(super) found_damage: FoundDamage,
 }
 
 impl Shared {

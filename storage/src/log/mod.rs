@@ -341,6 +341,15 @@ impl Log {
         self.damage.as_ref().map(Damage::error)
     }
 
+    pub(crate) fn holes(&self) -> &[Hole] {
+        self.damage.as_ref().map_or(&[], Damage::holes)
+    }
+
+    /// The first offset that cannot be read because of damage that the start found.
+    pub fn first_damaged_offset(&self) -> Option<i64> {
+        self.holes().first().map(|hole| hole.from)
+    }
+
     /// To be called after the recovery point, the high watermark or the start changed: the next checkpoint writes them.
     pub(crate) fn checkpoint_is_due(&self) {
         // SeqCst pairs with the swap in `Shared::checkpoint`: either that sees the value that changed, or this load
@@ -358,6 +367,12 @@ impl Log {
 
     /// `Err` when nothing can be synced any more.
     fn check_syncable(&self) -> Result<(), StorageError> {
+        self.check_here()?;
+        self.disk.check_online()
+    }
+
+    /// `Err` when this is no longer the partition's log, or it is damaged.
+    fn check_here(&self) -> Result<(), StorageError> {
         if self.deleted.load(Ordering::Acquire) {
             return Err(self.deleted_error());
         }
@@ -367,7 +382,7 @@ impl Log {
         if let Some(damage) = &self.damage {
             return Err(damage.error().clone());
         }
-        self.disk.check_online()
+        Ok(())
     }
 
     fn deleted_error(&self) -> StorageError {

@@ -74,7 +74,9 @@ impl Log {
     /// it closed. On an error nothing has changed for this log.
     pub(crate) fn hand_over(&self, to: &Arc<Log>, taken: impl FnOnce()) -> Result<(), StorageError> {
         let writer = self.writer.lock();
-        self.check_writable()?;
+        // Its directory may be offline: as long as it can be read, a log can be saved from there.
+        self.disk.check_open()?;
+        self.check_here()?;
         while to.copy_from(self, LAST_CHUNK)? > 0 {}
         {
             let mut new = to.writer.lock();

@@ -50,7 +50,12 @@ impl Log {
                         replaced = true;
                         break;
                     }
-                    Err(error) => return Err(error.into()),
+                    Err(error) => {
+                        if let Some(shared) = self.shared.upgrade() {
+                            shared.note_damage(self, offset.max(segment.base()), &error);
+                        }
+                        return Err(error.into());
+                    }
                 }
             }
             if !replaced {
