@@ -55,8 +55,18 @@ pub enum JournalError {
 pub(crate) type Done = Box<dyn FnOnce(io::Result<()>) + Send>;
 
 enum Job {
-    Append { payloads: Vec<Vec<u8>>, done: Done },
-    Rewrite { payloads: Vec<Vec<u8>>, done: Done },
+    /// Nobody waits for it: it goes along with the next one that somebody waits for.
+    Note {
+        payloads: Vec<Vec<u8>>,
+    },
+    Append {
+        payloads: Vec<Vec<u8>>,
+        done: Done,
+    },
+    Rewrite {
+        payloads: Vec<Vec<u8>>,
+        done: Done,
+    },
 }
 
 /// An open journal. Dropped, it writes what was asked for, and closes.
@@ -90,7 +100,7 @@ impl Journal {
         let payloads = scan.frames.iter().map(|frame| frame.payload.to_vec()).collect();
         let next = scan.frames.last().map_or(1, |frame| frame.sync + 1);
         let (jobs, receiver) = channel();
-        let writer = Writer { path: path.to_owned(), file, sync: next, failed: None };
+        let writer = Writer { path: path.to_owned(), file, sync: next, notes: Vec::new(), failed: None };
         let thread = std::thread::Builder::new().name("quorum-journal".to_owned()).spawn(move || writer.run(&receiver));
         let thread = thread.map_err(io)?;
         Ok((Journal { jobs: Some(jobs), thread: Some(thread) }, payloads))
@@ -101,6 +111,11 @@ impl Journal {
         self.ask(Job::Append { payloads, done });
     }
 
+    /// Appends records that may be lost in a crash; they cost no sync of their own.
+    pub(crate) fn note(&self, payloads: Vec<Vec<u8>>) {
+        self.ask(Job::Note { payloads });
+    }
+
     /// Replaces everything asked for so far by these records.
     pub(crate) fn rewrite(&self, payloads: Vec<Vec<u8>>, done: Done) {
         self.ask(Job::Rewrite { payloads, done });
@@ -108,8 +123,9 @@ impl Journal {
 
     fn ask(&self, job: Job) {
         let sent = self.jobs.as_ref().map(|jobs| jobs.send(job));
-        if let Some(Err(unsent)) = sent {
-            let (Job::Append { done, .. } | Job::Rewrite { done, .. }) = unsent.0;
+        if let Some(Err(unsent)) = sent
+            && let Job::Append { done, .. } | Job::Rewrite { done, .. } = unsent.0
+        {
             done(Err(io::Error::other("the journal's thread has ended")));
         }
     }
@@ -125,11 +141,20 @@ impl Drop for Journal {
     }
 }
 
+/// What is written together, and who waits for it.
+#[derive(Default)]
+struct Batch {
+    payloads: Vec<Vec<u8>>,
+    done: Vec<Done>,
+}
+
 struct Writer {
     path: PathBuf,
     file: File,
     /// The number of the next sync.
     sync: u64,
+    /// Records that wait for the next sync, which are older than what comes with it.
+    notes: Vec<Vec<u8>>,
     failed: Option<(io::ErrorKind, String)>,
 }
 
@@ -138,12 +163,19 @@ impl Writer {
         while let Ok(first) = jobs.recv() {
             let mut waiting = vec![first];
             waiting.extend(jobs.try_iter());
-            let mut batch: Vec<(Vec<Vec<u8>>, Done)> = Vec::new();
+            let mut batch = Batch::default();
             for job in waiting {
                 match job {
-                    Job::Append { payloads, done } => batch.push((payloads, done)),
+                    Job::Note { payloads } if batch.done.is_empty() => self.notes.extend(payloads),
+                    Job::Note { payloads } => batch.payloads.extend(payloads),
+                    Job::Append { payloads, done } => {
+                        batch.payloads.extend(payloads);
+                        batch.done.push(done);
+                    }
                     Job::Rewrite { payloads, done } => {
                         self.write_batch(std::mem::take(&mut batch));
+                        // The new state knows what they say.
+                        self.notes.clear();
                         let result = self.unless_failed(|writer| writer.rewrite(&payloads));
                         done(result);
                     }
@@ -151,21 +183,26 @@ impl Writer {
             }
             self.write_batch(batch);
         }
+        if !self.notes.is_empty() {
+            self.write_batch(Batch { payloads: Vec::new(), done: vec![Box::new(drop)] });
+        }
     }
 
-    fn write_batch(&mut self, batch: Vec<(Vec<Vec<u8>>, Done)>) {
-        if batch.is_empty() {
+    fn write_batch(&mut self, batch: Batch) {
+        if batch.done.is_empty() {
             return;
         }
         let mut bytes = Vec::new();
-        batch.iter().flat_map(|(payloads, _)| payloads).for_each(|payload| frame::encode(self.sync, payload, &mut bytes));
+        let notes = std::mem::take(&mut self.notes);
+        let payloads = notes.iter().chain(&batch.payloads);
+        payloads.for_each(|payload| frame::encode(self.sync, payload, &mut bytes));
         let result = self.unless_failed(|writer| {
             writer.file.write_all(&bytes)?;
             writer.file.sync_data()?;
             writer.sync += 1;
             Ok(())
         });
-        for (_, done) in batch {
+        for done in batch.done {
             done(copy(&result));
         }
     }
@@ -206,7 +243,9 @@ fn copy(result: &io::Result<()>) -> io::Result<()> {
 }
 
 fn temporary(path: &Path) -> PathBuf {
-    path.with_extension("new")
+    let mut name = path.as_os_str().to_owned();
+    name.push(".new");
+    PathBuf::from(name)
 }
 
 /// Makes names in the directory of `path` durable.
@@ -231,5 +270,77 @@ pub(crate) fn load(path: &Path) -> io::Result<Option<Vec<u8>>> {
         Ok(bytes) => Ok(Some(bytes)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn writer(path: &Path, file: File) -> Writer {
+        Writer { path: path.to_owned(), file, sync: 1, notes: Vec::new(), failed: None }
+    }
+
+    fn told(results: &Sender<io::Result<()>>) -> Done {
+        let results = results.clone();
+        Box::new(move |result| results.send(result).unwrap())
+    }
+
+    #[test]
+    fn what_waits_is_written_together_and_synced_once() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("journal");
+        let file = OpenOptions::new().create(true).append(true).open(&path).unwrap();
+        let ((jobs, receiver), (results, outcomes)) = (channel(), channel());
+        for number in 0..100_u8 {
+            jobs.send(Job::Note { payloads: vec![vec![number, 0]] }).unwrap();
+            jobs.send(Job::Append { payloads: vec![vec![number, 1]], done: told(&results) }).unwrap();
+        }
+        drop((jobs, results));
+        writer(&path, file).run(&receiver);
+        assert_eq!(outcomes.iter().filter(|result| result.is_ok()).count(), 100);
+        let bytes = std::fs::read(&path).unwrap();
+        let frames = frame::scan(&bytes).unwrap().frames;
+        let expected: Vec<Vec<u8>> = (0..100).flat_map(|number| [vec![number, 0], vec![number, 1]]).collect();
+        assert_eq!(frames.iter().map(|frame| frame.payload.to_vec()).collect::<Vec<_>>(), expected);
+        assert!(frames.iter().all(|frame| frame.sync == 1));
+    }
+
+    #[test]
+    fn nothing_is_written_after_the_first_failure() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("journal");
+        std::fs::write(&path, b"").unwrap();
+        // Opened for reading: the first write fails.
+        let mut writer = writer(&path, File::open(&path).unwrap());
+        let (results, outcomes) = channel();
+        writer.write_batch(Batch { payloads: vec![vec![1]], done: vec![told(&results)] });
+        assert!(outcomes.recv().unwrap().is_err());
+        // Even if it could be written now.
+        writer.file = OpenOptions::new().append(true).open(&path).unwrap();
+        writer.write_batch(Batch { payloads: vec![vec![2]], done: vec![told(&results)] });
+        let error = outcomes.recv().unwrap().unwrap_err().to_string();
+        assert!(error.contains("an earlier write failed"), "{error}");
+        assert!(writer.unless_failed(|writer| writer.rewrite(&[])).is_err());
+        assert_eq!(std::fs::read(&path).unwrap(), b"");
+    }
+
+    #[test]
+    fn a_rewrite_that_did_not_come_to_its_end_is_as_if_it_had_not_begun() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("journal");
+        let (journal, _) = Journal::open(&path).unwrap();
+        journal.note(vec![b"a".to_vec()]);
+        drop(journal);
+        std::fs::write(temporary(&path), b"half of it").unwrap();
+        let (journal, payloads) = Journal::open(&path).unwrap();
+        assert_eq!(payloads, [b"a".to_vec()]);
+        assert!(!temporary(&path).exists());
+        let (results, outcomes) = channel();
+        journal.rewrite(vec![b"b".to_vec()], told(&results));
+        journal.append(vec![b"c".to_vec()], told(&results));
+        outcomes.recv().unwrap().unwrap();
+        drop(journal);
+        assert_eq!(Journal::open(&path).unwrap().1, [b"b".to_vec(), b"c".to_vec()]);
     }
 }

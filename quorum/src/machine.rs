@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use openraft::storage::RaftStateMachine;
 use openraft::{
-    AnyError, BasicNode, Entry, EntryPayload, LogId, OptionalSend, RaftSnapshotBuilder, Snapshot, SnapshotMeta, StorageError,
-    StorageIOError, StoredMembership,
+    AnyError, BasicNode, Entry, EntryPayload, LogId, OptionalSend, RaftSnapshotBuilder, Snapshot, SnapshotMeta,
+    StorageError, StorageIOError, StoredMembership,
 };
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
@@ -30,7 +30,7 @@ pub trait Machine: Send + 'static {
 }
 
 type Meta = SnapshotMeta<u64, BasicNode>;
-type Result2<T> = Result<T, StorageError<u64>>;
+type Stored<T> = Result<T, StorageError<u64>>;
 
 struct State<M> {
     machine: M,
@@ -45,11 +45,14 @@ struct State<M> {
 pub struct StateMachine<M> {
     state: Arc<Mutex<State<M>>>,
     path: Arc<PathBuf>,
+    /// Held while a snapshot goes to the disk: one is built beside an installation.
+    saving: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl<M> Clone for StateMachine<M> {
     fn clone(&self) -> Self {
-        StateMachine { state: Arc::clone(&self.state), path: Arc::clone(&self.path) }
+        let (state, path, saving) = (Arc::clone(&self.state), Arc::clone(&self.path), Arc::clone(&self.saving));
+        StateMachine { state, path, saving }
     }
 }
 
@@ -69,7 +72,7 @@ impl<M: Machine> StateMachine<M> {
             let (meta, data) = decode(&bytes).map_err(|why| io::Error::other(format!("{}: {why}", path.display())))?;
             state.take(meta, data).map_err(|why| io::Error::other(format!("{}: {why}", path.display())))?;
         }
-        Ok(StateMachine { state: Arc::new(Mutex::new(state)), path: Arc::new(path) })
+        Ok(StateMachine { state: Arc::new(Mutex::new(state)), path: Arc::new(path), saving: Arc::default() })
     }
 
     /// Looks at the application's machine.
@@ -77,13 +80,13 @@ impl<M: Machine> StateMachine<M> {
         look(&self.state.lock().machine)
     }
 
-    async fn save(&self, meta: &Meta, data: &[u8]) -> Result2<()> {
-        let bytes = encode(meta, data).and_then(|bytes| {
-            let path = Arc::clone(&self.path);
-            Ok(tokio::task::spawn_blocking(move || journal::replace(&path, &bytes)))
-        });
-        let saved = match bytes {
-            Ok(task) => task.await.unwrap_or_else(|error| Err(io::Error::other(error))),
+    async fn save(&self, meta: &Meta, data: &[u8]) -> Stored<()> {
+        let path = Arc::clone(&self.path);
+        let saved = match encode(meta, data) {
+            Ok(bytes) => {
+                let written = tokio::task::spawn_blocking(move || journal::replace(&path, &bytes)).await;
+                written.unwrap_or_else(|error| Err(io::Error::other(error)))
+            }
             Err(error) => Err(error),
         };
         saved.map_err(|error| StorageIOError::write_snapshot(Some(meta.signature()), AnyError::new(&error)).into())
@@ -103,7 +106,11 @@ impl<M: Machine> State<M> {
 fn encode(meta: &Meta, data: &[u8]) -> io::Result<Vec<u8>> {
     let head = serde_json::to_vec(&Head { meta: meta.clone() })?;
     if data.len() > frame::PAYLOAD_MAX {
-        return Err(io::Error::other(format!("a snapshot of {} bytes is larger than {}", data.len(), frame::PAYLOAD_MAX)));
+        return Err(io::Error::other(format!(
+            "a snapshot of {} bytes is larger than {}",
+            data.len(),
+            frame::PAYLOAD_MAX
+        )));
     }
     let mut bytes = Vec::with_capacity(head.len() + data.len() + 64);
     frame::encode(1, &head, &mut bytes);
@@ -123,7 +130,7 @@ fn decode(bytes: &[u8]) -> Result<(Meta, Vec<u8>), String> {
 }
 
 impl<M: Machine> RaftSnapshotBuilder<TypeConfig> for StateMachine<M> {
-    async fn build_snapshot(&mut self) -> Result2<Snapshot<TypeConfig>> {
+    async fn build_snapshot(&mut self) -> Stored<Snapshot<TypeConfig>> {
         let (meta, data) = {
             let mut state = self.state.lock();
             state.snapshots += 1;
@@ -132,6 +139,13 @@ impl<M: Machine> RaftSnapshotBuilder<TypeConfig> for StateMachine<M> {
             let meta = Meta { last_log_id: state.applied, last_membership: state.membership.clone(), snapshot_id };
             (meta, state.machine.snapshot())
         };
+        let saving = Arc::clone(&self.saving);
+        let _saving = saving.lock().await;
+        let newer = self.state.lock().snapshot.clone().filter(|(newer, _)| newer.last_log_id > meta.last_log_id);
+        if let Some((meta, data)) = newer {
+            // One was installed meanwhile; it must not give way to an older one.
+            return Ok(Snapshot { meta, snapshot: Box::new(Cursor::new(data)) });
+        }
         self.save(&meta, &data).await?;
         self.state.lock().snapshot = Some((meta.clone(), data.clone()));
         Ok(Snapshot { meta, snapshot: Box::new(Cursor::new(data)) })
@@ -141,12 +155,12 @@ impl<M: Machine> RaftSnapshotBuilder<TypeConfig> for StateMachine<M> {
 impl<M: Machine> RaftStateMachine<TypeConfig> for StateMachine<M> {
     type SnapshotBuilder = StateMachine<M>;
 
-    async fn applied_state(&mut self) -> Result2<(Option<LogId<u64>>, StoredMembership<u64, BasicNode>)> {
+    async fn applied_state(&mut self) -> Stored<(Option<LogId<u64>>, StoredMembership<u64, BasicNode>)> {
         let state = self.state.lock();
         Ok((state.applied, state.membership.clone()))
     }
 
-    async fn apply<I>(&mut self, entries: I) -> Result2<Vec<Reply>>
+    async fn apply<I>(&mut self, entries: I) -> Stored<Vec<Reply>>
     where
         I: IntoIterator<Item = Entry<TypeConfig>> + OptionalSend,
         I::IntoIter: OptionalSend,
@@ -171,18 +185,20 @@ impl<M: Machine> RaftStateMachine<TypeConfig> for StateMachine<M> {
         self.clone()
     }
 
-    async fn begin_receiving_snapshot(&mut self) -> Result2<Box<Cursor<Vec<u8>>>> {
+    async fn begin_receiving_snapshot(&mut self) -> Stored<Box<Cursor<Vec<u8>>>> {
         Ok(Box::new(Cursor::new(Vec::new())))
     }
 
-    async fn install_snapshot(&mut self, meta: &Meta, snapshot: Box<Cursor<Vec<u8>>>) -> Result2<()> {
+    async fn install_snapshot(&mut self, meta: &Meta, snapshot: Box<Cursor<Vec<u8>>>) -> Stored<()> {
         let data = snapshot.into_inner();
+        let saving = Arc::clone(&self.saving);
+        let _saving = saving.lock().await;
         self.save(meta, &data).await?;
         let taken = self.state.lock().take(meta.clone(), data);
         taken.map_err(|why| StorageIOError::read_snapshot(Some(meta.signature()), AnyError::error(why)).into())
     }
 
-    async fn get_current_snapshot(&mut self) -> Result2<Option<Snapshot<TypeConfig>>> {
+    async fn get_current_snapshot(&mut self) -> Stored<Option<Snapshot<TypeConfig>>> {
         let state = self.state.lock();
         let snapshot = state.snapshot.clone();
         Ok(snapshot.map(|(meta, data)| Snapshot { meta, snapshot: Box::new(Cursor::new(data)) }))

@@ -231,7 +231,14 @@ impl RaftLogStorage<TypeConfig> for Store {
 
     async fn save_committed(&mut self, committed: Option<LogId<u64>>) -> Result<()> {
         // It need not be durable: it comes with the next sync, and an older one costs only a replay.
-        self.record(vec![Record::Committed(committed)], Box::new(drop)).map_err(logs)
+        let records = vec![Record::Committed(committed)];
+        let payloads = encode(&records).map_err(logs)?;
+        let mut state = self.shared.state.lock();
+        for (record, payload) in records.into_iter().zip(&payloads) {
+            state.apply(record, payload.len());
+        }
+        self.shared.journal.note(payloads);
+        Ok(())
     }
 
     async fn read_committed(&mut self) -> Result<Option<LogId<u64>>> {

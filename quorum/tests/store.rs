@@ -5,9 +5,9 @@
 use std::path::Path;
 
 use jackdaw_quorum::{Command, Machine, Reply, StateMachine, Store, TypeConfig};
-use openraft::storage::{RaftLogStorage, RaftLogStorageExt};
+use openraft::storage::{RaftLogStorage, RaftLogStorageExt, RaftStateMachine};
 use openraft::testing::{StoreBuilder, Suite, blank_ent, log_id};
-use openraft::{RaftLogReader, StorageError, Vote};
+use openraft::{RaftLogReader, RaftSnapshotBuilder, StorageError, Vote};
 use tempfile::TempDir;
 
 /// Commands, one after the other.
@@ -35,7 +35,7 @@ struct Builder;
 
 impl StoreBuilder<TypeConfig, Store, StateMachine<Words>, TempDir> for Builder {
     async fn build(&self) -> Result<(TempDir, Store, StateMachine<Words>), StorageError<u64>> {
-        let directory = tempfile::tempdir().unwrap();
+        let directory = in_memory();
         let store = Store::open(directory.path()).unwrap();
         let machine = StateMachine::open(directory.path(), Words::default()).unwrap();
         Ok((directory, store, machine))
@@ -45,6 +45,11 @@ impl StoreBuilder<TypeConfig, Store, StateMachine<Words>, TempDir> for Builder {
 #[test]
 fn openrafts_own_suite_passes() {
     Suite::test_all(Builder).unwrap();
+}
+
+/// A directory where a sync costs nothing: no power is cut here, files are.
+fn in_memory() -> TempDir {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
 }
 
 /// What a store knows, to be compared.
@@ -84,7 +89,7 @@ async fn a_crash_at_every_byte_leaves_what_was_acknowledged_before_it() {
     let bytes = std::fs::read(journal(directory.path())).unwrap();
     assert_eq!(steps.last().unwrap().0, bytes.len());
     for cut in 0..=bytes.len() {
-        let crashed = tempfile::tempdir().unwrap();
+        let crashed = in_memory();
         std::fs::write(journal(crashed.path()), &bytes[..cut]).unwrap();
         let expected = &steps.iter().rev().find(|(length, _)| *length <= cut).unwrap().1;
         let mut store = Store::open(crashed.path()).unwrap();
@@ -130,4 +135,43 @@ async fn a_purge_shrinks_the_journal_and_keeps_the_rest() {
     let mut store = Store::open(directory.path()).unwrap();
     assert_eq!(state(&mut store).await, known);
     assert_eq!(known, (Some(Vote::new(1, 7)), (19_990..=20_000).collect(), Some(19_989)));
+}
+
+#[tokio::test]
+async fn a_snapshot_survives_a_restart_and_a_damaged_one_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let open = || StateMachine::open(directory.path(), Words::default());
+    let mut machine = open().unwrap();
+    let mut entry = blank_ent::<TypeConfig>(1, 7, 3);
+    entry.payload = openraft::EntryPayload::Normal(Command("word".to_owned()));
+    assert_eq!(machine.apply([entry]).await.unwrap(), [Reply("1".to_owned())]);
+    let built = machine.get_snapshot_builder().await.build_snapshot().await.unwrap();
+    drop(machine);
+
+    let mut machine = open().unwrap();
+    assert_eq!(machine.read(|words| words.0.clone()), ["word"]);
+    assert_eq!(machine.applied_state().await.unwrap().0, Some(log_id(1, 7, 3)));
+    assert_eq!(machine.get_current_snapshot().await.unwrap().unwrap().meta, built.meta);
+
+    let path = directory.path().join("quorum.snapshot");
+    let bytes = std::fs::read(&path).unwrap();
+    for at in 0..bytes.len() {
+        let mut bytes = bytes.clone();
+        bytes[at] ^= 1;
+        std::fs::write(&path, &bytes).unwrap();
+        assert!(open().is_err(), "byte {at}");
+        std::fs::write(&path, &bytes[..at]).unwrap();
+        assert!(open().is_err(), "cut at {at}");
+    }
+}
+
+#[tokio::test]
+async fn what_was_committed_is_known_after_an_orderly_end() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut store = Store::open(directory.path()).unwrap();
+    store.blocking_append([blank_ent::<TypeConfig>(1, 7, 0)]).await.unwrap();
+    store.save_committed(Some(log_id(1, 7, 0))).await.unwrap();
+    drop(store);
+    let mut store = Store::open(directory.path()).unwrap();
+    assert_eq!(store.read_committed().await.unwrap(), Some(log_id(1, 7, 0)));
 }
