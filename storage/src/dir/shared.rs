@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 use parking_lot::Mutex;
 use uuid::Uuid;
 
+use super::agenda::Agenda;
 use super::cleaned::Cleaned;
 use super::damage::FoundDamage;
 use crate::checkpoint::{
@@ -36,6 +37,7 @@ pub(crate) struct Shared {
     /// Logs with sealed segments that may lack the sketch of their keys.
     pub(super) unsketched: Mutex<BTreeSet<(Arc<str>, i32)>>,
     pub(super) cleaned: Cleaned,
+    pub(crate) agenda: Agenda,
     pub(super) found_damage: FoundDamage,
 }
 

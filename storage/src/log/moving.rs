@@ -93,6 +93,7 @@ impl Log {
             to.high_watermark.store(self.high_watermark(), Ordering::Release);
             to.publish_stability(&new.producers);
         }
+        to.stir();
         to.config.store(self.config.load_full());
         taken();
         self.moved.store(true, Ordering::Release);
