@@ -21,8 +21,12 @@ pub(crate) async fn run(broker: Arc<Broker>) {
     let mut ticks = tokio::time::interval(limits::CONNECTION_CHECK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let now = broker.clock.monotonic();
-    let upkeep =
-        |flusher: &Arc<Flusher>| Upkeep { dir: flusher.dir().clone(), busy: Arc::default(), checkpointed: now };
+    let upkeep = |flusher: &Arc<Flusher>| Upkeep {
+        dir: flusher.dir().clone(),
+        busy: Arc::default(),
+        checkpointed: now,
+        swept: now,
+    };
     let mut dirs: Vec<Upkeep> = broker.flushers().iter().map(upkeep).collect();
     loop {
         ticks.tick().await;
@@ -38,6 +42,7 @@ struct Upkeep {
     dir: Arc<LogDir>,
     busy: Arc<AtomicBool>,
     checkpointed: Duration,
+    swept: Duration,
 }
 
 impl Upkeep {
@@ -49,8 +54,12 @@ impl Upkeep {
         if !(is_full || checkpoint || has_deleted) || self.busy.swap(true, Ordering::AcqRel) {
             return;
         }
+        let sweep = now.saturating_sub(self.swept) >= limits::IDLE_FILES;
         if checkpoint {
             self.checkpointed = now;
+        }
+        if sweep {
+            self.swept = now;
         }
         let (dir, now_ms) = (self.dir.clone(), broker.clock.now_ms());
         let busy = Busy(self.busy.clone());
@@ -66,6 +75,9 @@ impl Upkeep {
             }
             if has_deleted {
                 dir.purge(now_ms);
+            }
+            if sweep {
+                dir.let_go_of_idle_files();
             }
         });
     }
