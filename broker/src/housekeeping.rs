@@ -28,12 +28,19 @@ pub(crate) async fn run(broker: Arc<Broker>) {
         swept: now,
     };
     let mut dirs: Vec<Upkeep> = broker.flushers().iter().map(upkeep).collect();
+    let mut takes_writes = true;
     loop {
         ticks.tick().await;
         broker.clock.tick();
         let idle_ms = broker.config().connections_max_idle_ms.unwrap_or(u64::MAX);
         broker.connections.check(broker.clock.coarse_ms(), idle_ms);
         dirs.iter_mut().for_each(|dir| dir.tick(&broker));
+        if takes_writes && !broker.topics.takes_writes() {
+            takes_writes = false;
+            tracing::error!(
+                "every log directory is offline: producers are refused, readers served; repair the disks, then restart the broker"
+            );
+        }
     }
 }
 

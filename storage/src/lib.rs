@@ -13,9 +13,8 @@
 //! - [`inspect`]: files read for people and tools, ours and Kafka's; changes nothing, and opens nothing.
 //! - `disk`: the only door to the file system, with the fail-stop latch, the budgets, and what a full disk
 //!   means. Beneath it the narrow trait [`FileSystem`], in whose place tests put disks that fail.
-//!
-//! Retention (`retention`: pure, segments and policy in, segments to drop out) and compaction (`compaction`: a pure plan
-//! and its rewrite) will stand beside `log`, and use the same cut at the front, `.cleaned` and `.swap` files.
+//! - `retention`: pure; segments and policy in, segments to drop out. `compaction`: a pure plan, and the rewrite; `swap`
+//!   and `log/replace` put its segments in place. `trash`: what waits to be unlinked.
 //!
 //! # Invariants that every file keeps
 //!

@@ -90,10 +90,14 @@ pub(crate) fn reason(config: &LogConfig, after: u64, age_ms: i64) -> Option<Reas
     }
 }
 
+/// The age at which a segment is near its end.
+pub(crate) fn near_ms(retention_ms: i64) -> i64 {
+    retention_ms - retention_ms / NEAR_DIVISOR
+}
+
 fn is_near(config: &LogConfig, after: u64, age_ms: i64) -> bool {
-    let most_of = |limit: i64| limit - limit / NEAR_DIVISOR;
     u64::try_from(config.retention_bytes).is_ok_and(|limit| after >= limit - limit / NEAR_DIVISOR as u64)
-        || (config.retention_ms >= 0 && age_ms >= most_of(config.retention_ms))
+        || (config.retention_ms >= 0 && age_ms >= near_ms(config.retention_ms))
 }
 
 /// Decides for the segments `0..count`, the last of which is the active one. `time_ms` answers when a segment's youngest

@@ -143,3 +143,64 @@ fn a_hold_keeps_and_tells_how_much() {
     assert_eq!((retained.dropped.len(), log.log_start_offset()), (1, 1));
     assert_eq!(retained.held_bytes * 2, log.size_bytes());
 }
+
+/// The partitions in which something is due or near.
+fn candidates(dir: &LogDir, now_ms: i64) -> Vec<i32> {
+    let mut found: Vec<_> = dir.retention_candidates(now_ms).iter().map(|(log, _)| log.partition()).collect();
+    found.sort_unstable();
+    found
+}
+
+#[test]
+fn a_log_comes_up_when_its_time_has_come_and_stays_until_nothing_is_near() {
+    let temp = fast_temp();
+    let (dir, log) = log_of(temp.path(), &[NOW, NOW + 10, NOW + 500]);
+    assert!(candidates(&dir, NOW).is_empty());
+    assert!(candidates(&dir, NOW + 799).is_empty());
+    assert_eq!(candidates(&dir, NOW + 800), [0]);
+    assert_eq!(candidates(&dir, NOW + 801), [0], "as long as it is near");
+    assert_eq!(log.retain(NOW + 1200, Hold::NONE).unwrap().dropped.len(), 2);
+    assert!(candidates(&dir, NOW + 1200).is_empty());
+    assert!(candidates(&dir, NOW + 1299).is_empty());
+    assert_eq!(candidates(&dir, NOW + 1300), [0]);
+}
+
+#[test]
+fn whatever_brings_records_nearer_to_their_end_makes_retention_look() {
+    let temp = fast_temp();
+    let (dir, log) = log_of(temp.path(), &[NOW]);
+    assert!(candidates(&dir, NOW).is_empty());
+    // A record that is older: its segment waits behind the first one.
+    append(&log, &batch_of(Codec::None, &[(NOW - 5000, b"a value of thirty bytes, or so")])).unwrap();
+    log.set_high_watermark(2);
+    assert!(candidates(&dir, NOW).is_empty());
+    log.update_config(LogConfig { retention_bytes: 80, ..config() });
+    assert_eq!(candidates(&dir, NOW), [0], "the policy changed");
+    log.update_config(config());
+    assert!(candidates(&dir, NOW).is_empty());
+    log.set_high_watermark(log.log_end_offset());
+    log.delete_records_before(1).unwrap();
+    log.update_config(LogConfig { retention_ms: 2000, ..config() });
+    assert_eq!(candidates(&dir, NOW), [0], "only the old one is left");
+    log.truncate_to(1).unwrap();
+    assert!(candidates(&dir, NOW).is_empty(), "nothing is left");
+    // Unseen below the high watermark, and seen when that rises.
+    append(&log, &batch_of(Codec::None, &[(NOW - 5000, b"a value of thirty bytes, or so")])).unwrap();
+    assert!(candidates(&dir, NOW).is_empty());
+    log.set_high_watermark(log.log_end_offset());
+    assert_eq!(candidates(&dir, NOW), [0]);
+}
+
+#[test]
+fn after_a_start_every_log_is_looked_at_once() {
+    let temp = fast_temp();
+    let (dir, log) = log_of(temp.path(), &[NOW - 3000, NOW]);
+    dir.close().unwrap();
+    drop((dir, log));
+    let dir = open(temp.path(), &config());
+    let log = only_log(&dir);
+    log.set_high_watermark(2);
+    assert_eq!(candidates(&dir, NOW), [0]);
+    assert_eq!(log.retain(NOW, Hold::NONE).unwrap().dropped.len(), 1);
+    assert!(candidates(&dir, NOW).is_empty());
+}

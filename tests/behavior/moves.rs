@@ -5,10 +5,11 @@ use std::time::{Duration, Instant};
 
 use jackdaw_test_support::batch::Batch;
 use jackdaw_test_support::broker::PATIENCE;
+use jackdaw_test_support::log_dirs::{move_to, place, places};
 use jackdaw_test_support::{Broker, Client, Ledger, requests};
 
 use crate::configs;
-use crate::log_dirs::{Dirs, move_to, place, places};
+use crate::log_dirs::Dirs;
 
 const RATE: &str = "replica.alter.log.dirs.io.max.bytes.per.second";
 

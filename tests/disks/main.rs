@@ -5,6 +5,7 @@
 #![allow(clippy::disallowed_methods, reason = "a test measures how long things take and looks at the files")]
 
 mod broker;
+mod dirs;
 mod power;
 
 use jackdaw_test_support::volume::FileSystem;

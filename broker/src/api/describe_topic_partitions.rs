@@ -4,6 +4,7 @@
 //! `max.request.partition.size.limit`; where it ends, the cursor names the first partition that is missing.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 
 use jackdaw_protocol::messages::describe_topic_partitions_request::Cursor as Start;
 use jackdaw_protocol::messages::describe_topic_partitions_response::{
@@ -22,7 +23,7 @@ impl Handler for DescribeTopicPartitionsRequest {
     fn handle(self, ctx: &Context<'_>) -> Reply<DescribeTopicPartitionsResponse> {
         let registry = ctx.broker.topics.registry();
         let largest = ctx.broker.config().max_request_partition_size_limit;
-        Reply::Now(page(&self, &registry, largest))
+        Reply::Now(page(&self, &registry, largest, ctx.broker.topics.takes_writes()))
     }
 }
 
@@ -30,6 +31,7 @@ fn page(
     request: &DescribeTopicPartitionsRequest,
     registry: &Registry,
     largest: usize,
+    takes_writes: bool,
 ) -> DescribeTopicPartitionsResponse {
     let from = request.cursor.as_ref().map_or("", |cursor| cursor.topic_name.as_str());
     let all = request.topics.is_empty();
@@ -63,7 +65,7 @@ fn page(
         let count = topic.image.partitions.len();
         let end = first.saturating_add(left).min(count);
         left -= end.saturating_sub(first);
-        response.topics.push(described(topic, first, end));
+        response.topics.push(described(topic, first..end, takes_writes));
         if end < count {
             response.next_cursor = Some(cursor(name, end as i32));
             break;
@@ -72,10 +74,10 @@ fn page(
     response
 }
 
-fn described(topic: &Topic, first: usize, end: usize) -> DescribeTopicPartitionsResponseTopic {
-    let partitions = topic.image.partitions.iter().enumerate().take(end).skip(first);
+fn described(topic: &Topic, range: Range<usize>, takes_writes: bool) -> DescribeTopicPartitionsResponseTopic {
+    let partitions = topic.image.partitions.iter().enumerate().take(range.end).skip(range.start);
     let partition = |(index, image)| {
-        let view = topology::view(topic, index, image);
+        let view = topology::view(topic, index, image, takes_writes);
         // Unlike Metadata, Kafka reports no error here for a partition without a leader.
         DescribeTopicPartitionsResponsePartition::default()
             .with_partition_index(index as i32)

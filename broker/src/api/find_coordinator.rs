@@ -79,8 +79,11 @@ fn coordinates(ctx: &Context<'_>, key_type: i8, key: &str) -> Result<Node, Failu
     }
     let groups = &ctx.broker.groups;
     let ready = groups.coordinates(key).or_else(|_| {
-        // The topic is not there yet, or was deleted.
-        ctx.broker.blocking(|| groups.ensure_open(&ctx.broker.topics))?;
+        // The topic is not there yet, or was deleted; or the disk was full, and has room again.
+        ctx.broker.blocking(|| {
+            groups.resume(key);
+            groups.ensure_open(&ctx.broker.topics)
+        })?;
         groups.coordinates(key)
     });
     ready.map_err(|error| errors::group(&error))?;

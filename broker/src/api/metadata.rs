@@ -57,6 +57,8 @@ impl Handler for MetadataRequest {
 
 fn topics(request: MetadataRequest, ctx: &Context<'_>) -> Vec<MetadataResponseTopic> {
     let registry = ctx.broker.topics.registry();
+    let takes_writes = ctx.broker.topics.takes_writes();
+    let found = |topic: &Arc<Topic>| found(topic, takes_writes);
     let asked = match request.topics {
         Some(asked) if !(asked.is_empty() && ctx.api_version == 0) => asked,
         _ => return registry.topics().map(found).collect(),
@@ -82,6 +84,7 @@ fn by_name(
     may_create: bool,
     ctx: &Context<'_>,
 ) -> Vec<MetadataResponseTopic> {
+    let takes_writes = ctx.broker.topics.takes_writes();
     let is_missing = |name: &&TopicName| registry.topic(name).is_none();
     let missing: Vec<&TopicName> = names.iter().filter(is_missing).collect();
     let mut coordinators = None;
@@ -101,7 +104,7 @@ fn by_name(
     };
     let known = |name: &str| registry.topic(name).or(coordinators.as_ref().filter(|topic| **topic.name() == *name));
     let answer = |name: TopicName| match (known(&name), created.remove(name.as_str())) {
-        (Some(topic), _) => found(topic),
+        (Some(topic), _) => found(topic, takes_writes),
         // Clients have come to count on it: rust-rdkafka tests that a first message can time out meanwhile.
         (None, Some(Ok(_))) => failed(name, ResponseError::UnknownTopicOrPartition),
         (None, Some(Err(error))) => failed(name, errors::create_topic(&error).error),
@@ -111,9 +114,9 @@ fn by_name(
     names.into_iter().map(answer).collect()
 }
 
-fn found(topic: &Arc<Topic>) -> MetadataResponseTopic {
+fn found(topic: &Arc<Topic>, takes_writes: bool) -> MetadataResponseTopic {
     let partition = |(index, image)| {
-        let view = topology::view(topic, index, image);
+        let view = topology::view(topic, index, image, takes_writes);
         MetadataResponsePartition::default()
             .with_error_code(view.error)
             .with_partition_index(index as i32)

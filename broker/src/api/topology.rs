@@ -52,20 +52,21 @@ pub(super) struct PartitionView {
     pub(super) offline: Vec<BrokerId>,
 }
 
-/// Partition `index` of a topic. With its log directory offline it has no leader.
-pub(super) fn view(topic: &Topic, index: usize, partition: &PartitionImage) -> PartitionView {
+/// Partition `index` of a topic. With its log directory offline it has no leader, as in Kafka, so that producers choose other
+/// partitions. A directory that failed while it was open can still be read: where no directory takes writes any more
+/// (`takes_writes`), there is nothing else to choose, and readers are served.
+pub(super) fn view(topic: &Topic, index: usize, partition: &PartitionImage, takes_writes: bool) -> PartitionView {
     let brokers = |ids: &[i32]| ids.iter().copied().map(BrokerId).collect::<Vec<_>>();
     let hosted = topic.partition(index as i32);
-    let offline = matches!(hosted, Err(FindError::Offline));
-    // Its directory failed while it was open: it can still be read, so it keeps its leader.
-    let takes_no_writes = hosted.is_ok_and(|hosted| !hosted.flusher().dir().is_online());
+    let failed = hosted.is_ok_and(|hosted| !hosted.flusher().dir().is_online());
+    let offline = matches!(hosted, Err(FindError::Offline)) || failed && takes_writes;
     PartitionView {
         error: if offline { ResponseError::LeaderNotAvailable.code() } else { 0 },
         leader: BrokerId(if offline { NO_LEADER } else { partition.leader }),
         leader_epoch: partition.leader_epoch,
         replicas: brokers(&partition.replicas),
         isr: brokers(&partition.isr),
-        offline: if offline || takes_no_writes { vec![BrokerId(partition.leader)] } else { Vec::new() },
+        offline: if offline || failed { vec![BrokerId(partition.leader)] } else { Vec::new() },
     }
 }
 

@@ -7,7 +7,10 @@
 //! durable.
 //!
 //! If an append or a sync fails, memory is ahead of the log for good: the shard stops, answers everybody who waits with
-//! `NotCoordinator`, and stays away until a restart reads the log again.
+//! `NotCoordinator`, and stays away until the log is read again: once it takes writes and somebody asks for one of the
+//! groups, or at a restart.
+
+mod opening;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -23,7 +26,7 @@ use uuid::Uuid;
 
 use super::placement::partition_for;
 use super::timers::Timers;
-use super::{Outcome, batches, load};
+use super::{Outcome, batches};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::group::classic::{Join, Leaving, Sync as SyncRequest};
@@ -81,7 +84,9 @@ enum Status {
     Ready,
     /// It could not be read.
     Broken,
-    /// It could not be written, or the broker stops.
+    /// It could not be written: a full disk, or one that failed.
+    Failed,
+    /// The topic was deleted, or the broker stops.
     Stopped,
 }
 
@@ -103,49 +108,9 @@ impl Groups {
         }
     }
 
-    /// Takes over the partitions of `__consumer_offsets`, in order of their index, `None` for those that are offline,
-    /// without waiting: until [`load`](Groups::load) has read a partition, its groups are answered with
-    /// `LoadInProgress`. Does nothing if these are the partitions it has.
-    pub fn open(&self, topic_id: Uuid, partitions: &[Option<Arc<Partition>>]) {
-        if partitions.is_empty() || self.topic_id() == Some(topic_id) {
-            return;
-        }
-        let cell = |partition: &Option<Arc<Partition>>| Some(Arc::new(Cell::new(partition.clone()?)));
-        let cells = Cells { topic_id, by_partition: partitions.iter().map(cell).collect() };
-        if let Some(before) = self.cells.swap(Some(Arc::new(cells))) {
-            before.by_partition.iter().flatten().for_each(|cell| cell.stop());
-        }
-        // A partition without records needs no reading; after this, a new cluster's first group does not wait.
-        for cell in self.all() {
-            if cell.partition.log().log_end_offset() == cell.partition.log().log_start_offset() {
-                cell.load(self);
-            }
-        }
-    }
-
     /// The id of the topic whose partitions are open; `None` if it must be made first.
     pub fn topic_id(&self) -> Option<Uuid> {
         self.cells.load().as_ref().map(|cells| cells.topic_id)
-    }
-
-    /// Reads the partitions that [`open`](Groups::open) found records in. Waits for the disk; groups of a partition are
-    /// served as soon as it is read.
-    pub fn load(&self) {
-        for cell in self.all() {
-            cell.load(self);
-        }
-    }
-
-    /// Whether this broker can coordinate the group now.
-    pub fn coordinates(&self, group: &str) -> Result<(), GroupError> {
-        let status = self.cell(group).map_or(Status::Stopped, |cell| cell.inner.lock().status);
-        match status {
-            Status::Ready | Status::Loading => Ok(()),
-            Status::Broken | Status::Stopped => {
-                let message = "the partition of __consumer_offsets that holds the group is offline";
-                Err(GroupError::NotAvailable(message.to_owned()))
-            }
-        }
     }
 
     /// A fresh name for a request that may be parked.
@@ -253,7 +218,7 @@ impl Groups {
             match inner.status {
                 Status::Loading => return Err(GroupError::LoadInProgress),
                 Status::Ready => listed.extend(inner.shard.list()),
-                Status::Broken | Status::Stopped => {}
+                Status::Broken | Status::Failed | Status::Stopped => {}
             }
         }
         Ok(listed)
@@ -511,44 +476,23 @@ impl Cell {
         Cell { partition, inner: Mutex::new(inner), due_ms: AtomicU64::new(NEVER) }
     }
 
-    /// Reads the partition without holding the lock: nothing else touches a shard that is loading.
-    fn load(self: &Arc<Cell>, groups: &Groups) {
-        if self.inner.lock().status != Status::Loading {
-            return;
-        }
-        let loaded = load::load(&self.partition.log());
-        let mut inner = self.inner.lock();
-        if inner.status != Status::Loading {
-            return;
-        }
-        match loaded {
-            Ok(shard) => {
-                inner.shard = shard;
-                inner.status = Status::Ready;
-                let _ = groups.take_step(self, &mut inner, "", |shard, step| shard.resume(step));
-                groups.publish_due(self, &inner);
-            }
-            Err(error) => {
-                inner.status = Status::Broken;
-                let partition = self.partition.index();
-                tracing::error!(partition, %error, "a partition of __consumer_offsets cannot be read; its groups are not served");
-            }
-        }
-    }
-
     fn ready(&self) -> Result<MutexGuard<'_, Inner>, GroupError> {
         let inner = self.inner.lock();
         match inner.status {
             Status::Ready => Ok(inner),
             Status::Loading => Err(GroupError::LoadInProgress),
-            Status::Broken | Status::Stopped => Err(GroupError::NotCoordinator),
+            Status::Broken | Status::Failed | Status::Stopped => Err(GroupError::NotCoordinator),
         }
     }
 
     fn fail(&self, inner: &mut Inner, error: &dyn std::fmt::Display) -> GroupError {
         let partition = self.partition.index();
         tracing::error!(partition, %error, "__consumer_offsets cannot be written; the groups of this partition stop");
+        let stopped = inner.status == Status::Stopped;
         inner.stop();
+        if !stopped {
+            inner.status = Status::Failed;
+        }
         GroupError::NotCoordinator
     }
 

@@ -1,8 +1,8 @@
 //! Retention: every `log.retention.check.interval.ms` the logs drop what is past their policy, and whoever loses records
 //! by that is named.
 //!
-//! A round first looks at memory only. Only where something is due or near (80 % of the way) are the groups' committed
-//! offsets asked for: those named in `retention.hold.groups` keep segments, all others are told of in a warning and in
+//! A log in which nothing is due or near (80 % of the way) is not looked at before its time, unless something happens to
+//! it: `storage` keeps that agenda. Only where something is are the groups' committed offsets asked for: those named in `retention.hold.groups` keep segments, all others are told of in a warning and in
 //! the metrics, before the records go and when they went.
 
 mod tells;
@@ -82,20 +82,16 @@ impl<'a> Round<'a> {
         self.broker.metrics.retention_round(self.at_risk, self.held);
     }
 
-    /// The partitions in which something is due or near. Allocates nothing where nothing is.
+    /// The partitions in which something is due or near. Does nothing for those in which nothing happened.
     fn look(&self) -> Vec<(Arc<Partition>, Outlook)> {
         let mut found = Vec::new();
         let registry = self.broker.topics.registry();
-        for partition in registry.topics().flat_map(|topic| topic.partitions()) {
-            let log = partition.log();
-            if log.quarantine().is_some() {
-                continue; // nothing of it may change
-            }
-            match log.retention_outlook(self.now_ms) {
-                Ok(outlook) if outlook.is_due || outlook.near_until > log.log_start_offset() => {
-                    found.push((partition.clone(), outlook));
-                }
-                Ok(_) => {}
+        let dirs = self.broker.flushers().iter().map(|flusher| flusher.dir());
+        for (log, outlook) in dirs.filter(|dir| dir.is_online()).flat_map(|dir| dir.retention_candidates(self.now_ms)) {
+            let hosted = registry.topic(log.topic()).and_then(|topic| topic.partition(log.partition()).ok());
+            let Some(partition) = hosted.filter(|hosted| Arc::ptr_eq(&hosted.log(), &log)) else { continue };
+            match outlook {
+                Ok(outlook) => found.push((partition.clone(), outlook)),
                 Err(error) => self.failed(partition, &error),
             }
         }

@@ -165,10 +165,12 @@ impl FoundLogs {
 }
 
 /// Which of two logs under one name is the partition: both are there if a move to another directory was interrupted just
-/// when the copy took over, and the one that reaches further was appended to last. If both reach as far, they hold the
-/// same but for what was deleted at the front.
-fn reach(dir: usize, log: &Log) -> (bool, i64, i64, std::cmp::Reverse<usize>) {
-    (log.quarantine().is_none(), log.log_end_offset(), log.log_start_offset(), std::cmp::Reverse(dir))
+/// when the copy took over, or if the old one's directory had failed, and the one that reaches further was appended to
+/// last. If both reach as far, they hold the same but for what was deleted at the front; then the one goes first of which
+/// more is known to be on the disk.
+fn reach(dir: usize, log: &Log) -> (bool, i64, i64, i64, std::cmp::Reverse<usize>) {
+    let (end, synced, start) = (log.log_end_offset(), log.flushed_offset(), log.log_start_offset());
+    (log.quarantine().is_none(), end, start, synced, std::cmp::Reverse(dir))
 }
 
 /// Whether nothing is lost without `log`.

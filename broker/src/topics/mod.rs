@@ -210,6 +210,11 @@ impl Topics {
         hosted.filter(|partition| Arc::ptr_eq(&partition.flusher(), &self.dirs[dir])).cloned().collect()
     }
 
+    /// Whether any log directory is online.
+    pub fn takes_writes(&self) -> bool {
+        self.dirs.iter().any(|flusher| flusher.dir().is_online())
+    }
+
     /// Whether `cordoned.log.dirs` names the `dir`-th log directory.
     pub fn is_cordoned(&self, dir: usize) -> bool {
         let config = self.config.load();

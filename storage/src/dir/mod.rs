@@ -1,5 +1,6 @@
 //! A log directory: the logs on one disk, loaded together, flushed together, closed together.
 
+mod agenda;
 mod cleaned;
 mod closed;
 mod damage;
@@ -22,8 +23,9 @@ use crate::checkpoint::{CLEAN_SHUTDOWN, META_PROPERTIES, Meta};
 use crate::config::{LogConfig, LogDirOptions};
 use crate::disk::{DirLock, Disk, unless_full};
 use crate::error::{OpenError, StorageError};
-use crate::log::Log;
+use crate::log::{Log, Outlook};
 
+use agenda::Agenda;
 use closed::{take_closed_index, write_closed_index};
 pub use damage::{DAMAGE_REPORT, DamagedRange};
 use flush::{SYNC_TOGETHER_MIN, flush_many, flush_together};
@@ -75,6 +77,7 @@ impl LogDir {
             logs: Mutex::new(BTreeMap::new()),
             checkpointing: Mutex::default(),
             unsketched: Mutex::default(),
+            agenda: Agenda::default(),
             cleaned: Default::default(),
             found_damage: Default::default(),
         });
@@ -146,6 +149,13 @@ impl LogDir {
     /// Deletes several logs, with one sync for all.
     pub fn detach(&self, logs: &[Arc<Log>]) -> Result<(), StorageError> {
         self.shared.detach(logs)
+    }
+
+    /// The logs in which something is due by their retention or has come 80 % of the way, each with what is known of it,
+    /// and those of which it cannot be told. [`Log::retain`] is left to the caller. A log that nothing happened to, and
+    /// whose time has not come, costs nothing.
+    pub fn retention_candidates(&self, now_ms: i64) -> Vec<(Arc<Log>, Result<Outlook, StorageError>)> {
+        self.shared.retention_candidates(now_ms)
     }
 
     /// Gives back to the file system what was deleted at least its `file.delete.delay.ms` ago, counted from the first

@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 use parking_lot::Mutex;
 use uuid::Uuid;
 
+use super::agenda::Agenda;
 use super::cleaned::Cleaned;
 use super::damage::FoundDamage;
 use crate::checkpoint::{
@@ -36,6 +37,7 @@ pub(crate) struct Shared {
     /// Logs with sealed segments that may lack the sketch of their keys.
     pub(super) unsketched: Mutex<BTreeSet<(Arc<str>, i32)>>,
     pub(super) cleaned: Cleaned,
+    pub(crate) agenda: Agenda,
     pub(super) found_damage: FoundDamage,
 }
 
@@ -186,7 +188,7 @@ impl Shared {
         if self.disk.checkpoint_due.load(Ordering::SeqCst) { self.checkpoint() } else { Ok(()) }
     }
 
-    pub(super) fn checkpoint(&self) -> Result<(), StorageError> {
+    pub(crate) fn checkpoint(&self) -> Result<(), StorageError> {
         let mut gone = self.checkpointing.lock();
         self.disk.checkpoint_due.swap(false, Ordering::SeqCst);
         self.write_checkpoints().inspect_err(|_| self.disk.checkpoint_due.store(true, Ordering::SeqCst))?;

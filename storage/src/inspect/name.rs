@@ -3,6 +3,8 @@
 use crate::checkpoint::{
     CLEAN_SHUTDOWN, HIGH_WATERMARK, LEADER_EPOCHS, LOG_START, META_PROPERTIES, PARTITION_METADATA, RECOVERY_POINT,
 };
+use crate::closed::CLOSED_INDEX;
+use crate::dir::UNFINISHED_IMPORT;
 
 /// Kafka's cleaner keeps here how far each partition is compacted.
 const CLEANER_OFFSETS: &str = "cleaner-offset-checkpoint";
@@ -60,6 +62,10 @@ pub enum FileKind {
     MetaProperties,
     /// There after a clean stop.
     CleanShutdown,
+    /// What a start after a clean stop needs of every partition, which Kafka's directories do not have.
+    ClosedIndex,
+    /// The mark of an import that did not end.
+    UnfinishedImport,
     /// Kafka's vote and leader of its metadata quorum, as JSON.
     QuorumState,
     /// The lock of a running broker.
@@ -83,6 +89,8 @@ impl FileKind {
             PARTITION_METADATA => return FileKind::PartitionMetadata,
             META_PROPERTIES => return FileKind::MetaProperties,
             CLEAN_SHUTDOWN => return FileKind::CleanShutdown,
+            CLOSED_INDEX => return FileKind::ClosedIndex,
+            UNFINISHED_IMPORT => return FileKind::UnfinishedImport,
             "quorum-state" => return FileKind::QuorumState,
             ".lock" => return FileKind::Lock,
             "bootstrap.checkpoint" => return FileKind::MetadataSnapshot { end_offset: 0, epoch: 0 },
@@ -145,6 +153,7 @@ mod tests {
             FileKind::MetadataSnapshot { end_offset: 159, epoch: 3 }
         );
         assert_eq!(FileKind::of("cleaner-offset-checkpoint"), FileKind::OffsetCheckpoint);
+        assert_eq!(FileKind::of("clean-shutdown-index"), FileKind::ClosedIndex);
         assert_eq!(
             FileKind::of("00000000000000000120.log.deleted"),
             FileKind::Leftover { suffix: "deleted".to_owned() }

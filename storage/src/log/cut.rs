@@ -100,6 +100,7 @@ impl Log {
         writer.names_dirty = true;
         writer.active = active;
         writer.closed_at = None;
+        self.stir();
         Ok(())
     }
 

@@ -73,6 +73,10 @@ pub struct Log {
     flush_lock: Mutex<()>,
     /// [`Log::tend`] has something to do.
     untended: AtomicBool,
+    /// Retention has been told that something happened here, and has not looked yet.
+    pub(crate) stirred: AtomicBool,
+    /// When retention will look in any case; `i64::MAX` for never.
+    pub(crate) look_at_ms: AtomicI64,
     /// Not below what the file of recovery points says of this log; -1 if it says nothing.
     pub(crate) checkpointed: AtomicI64,
     deleted: AtomicBool,
@@ -185,6 +189,8 @@ impl Log {
             checkpointed: AtomicI64::new(-1),
             deleted: AtomicBool::new(false),
             untended: AtomicBool::new(false),
+            stirred: AtomicBool::new(false),
+            look_at_ms: AtomicI64::new(i64::MAX),
             moved: AtomicBool::new(false),
             cleaning: Mutex::new(()),
             cleaning_unwanted: AtomicUsize::new(0),
@@ -237,6 +243,7 @@ impl Log {
         let before = self.high_watermark.fetch_max(wanted, Ordering::SeqCst);
         if wanted > before {
             self.checkpoint_is_due();
+            self.stir();
         }
         if wanted > before && self.has_unreplicated.load(Ordering::Acquire) {
             let mut writer = self.writer.lock();
@@ -288,6 +295,18 @@ impl Log {
     /// Changes the policy; it holds from the next append on. Logs of one topic may share one.
     pub fn update_config(&self, config: impl Into<Arc<LogConfig>>) {
         self.config.store(config.into());
+        self.stir();
+    }
+
+    /// Something may have brought records nearer to their end: retention has to look.
+    pub(crate) fn stir(&self) {
+        // SeqCst pairs with the store before that look: either it sees what happened, or this sees the store.
+        if !self.stirred.load(Ordering::SeqCst)
+            && !self.stirred.swap(true, Ordering::SeqCst)
+            && let Some(shared) = self.shared.upgrade()
+        {
+            shared.agenda.stir(self);
+        }
     }
 
     /// Notes that a leader epoch begins at the log end offset, though nothing may ever be appended in it (KIP-101).
@@ -348,6 +367,12 @@ impl Log {
 
     /// `Err` when nothing can be synced any more.
     fn check_syncable(&self) -> Result<(), StorageError> {
+        self.check_here()?;
+        self.disk.check_online()
+    }
+
+    /// `Err` when this is no longer the partition's log, or it is damaged.
+    fn check_here(&self) -> Result<(), StorageError> {
         if self.deleted.load(Ordering::Acquire) {
             return Err(self.deleted_error());
         }
@@ -357,7 +382,7 @@ impl Log {
         if let Some(damage) = &self.damage {
             return Err(damage.error().clone());
         }
-        self.disk.check_online()
+        Ok(())
     }
 
     fn deleted_error(&self) -> StorageError {

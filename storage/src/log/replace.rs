@@ -82,6 +82,7 @@ impl Log {
         self.segments.store(Arc::new(list));
         writer.sealed.retain(|sealed| !old.iter().any(|segment| Arc::ptr_eq(segment, &sealed.segment)));
         writer.names_dirty = true;
+        self.stir();
         Ok(())
     }
 

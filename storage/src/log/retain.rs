@@ -6,8 +6,11 @@ use std::sync::atomic::Ordering;
 use super::{Log, Writer};
 use crate::config::LogConfig;
 use crate::error::StorageError;
-use crate::retention::{Bounds, Facts, Hold, Plan, Reason, plan, reason};
+use crate::retention::{Bounds, Facts, Hold, Plan, Reason, near_ms, plan, reason};
 use crate::segment::Segment;
+
+/// Clocks that go wrong by less than this are nothing to talk about.
+const FUTURE_MIN_MS: i64 = 60_000;
 
 /// A segment that retention dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +44,9 @@ pub struct Outlook {
     pub near_until: i64,
     /// When the first of those goes by `retention.ms`, in ms since 1970; `None` where only the size decides.
     pub goes_at_ms: Option<i64>,
+    /// Where there are none, and as long as nothing happens to the log: before this time there are none; `i64::MAX` for
+    /// never.
+    pub look_at_ms: i64,
 }
 
 impl Log {
@@ -49,16 +55,18 @@ impl Log {
     pub fn retention_outlook(&self, now_ms: i64) -> Result<Outlook, StorageError> {
         let (config, segments) = (self.config.load(), self.segments.load());
         let plan = self.plan(&segments, &config, now_ms, &Hold::NONE)?;
+        self.warn_of_future(plan, now_ms)?;
         let near_until = match plan.near.checked_sub(1) {
             Some(last) if plan.near > plan.start => segments[last].end().offset,
             _ => self.log_start_offset(),
         };
-        let goes_at_ms = if plan.near > plan.start && config.retention_ms >= 0 {
-            Some(segments[plan.start].newest_ms()?.saturating_add(config.retention_ms))
-        } else {
-            None
-        };
-        Ok(Outlook { is_due: plan.due > 0, near_until, goes_at_ms })
+        let (mut goes_at_ms, mut look_at_ms) = (None, i64::MAX);
+        if config.delete && config.retention_ms >= 0 && segments[plan.start].end().size > 0 {
+            let newest_ms = segments[plan.start].newest_ms()?;
+            goes_at_ms = (plan.near > plan.start).then(|| newest_ms.saturating_add(config.retention_ms));
+            look_at_ms = newest_ms.saturating_add(near_ms(config.retention_ms));
+        }
+        Ok(Outlook { is_due: plan.due > 0, near_until, goes_at_ms, look_at_ms })
     }
 
     /// Drops the segments that are past `retention.ms`, `retention.bytes` or below the log start, as far as `hold` lets
@@ -148,16 +156,17 @@ impl Log {
             writer.epochs_dirty = true;
         }
         self.segments.store(Arc::new(kept.to_vec()));
+        // What of them waits to be synced goes on waiting: see `flush_before_removal`.
         writer.names_dirty = true;
         dropped.to_vec()
     }
 
-    /// A segment with timestamps in the future stays longer than its policy says: told once.
+    /// A segment with timestamps well in the future stays longer than its policy says: told once.
     fn warn_of_future(&self, plan: Plan, now_ms: i64) -> Result<(), StorageError> {
         let segments = self.segments.load();
         let Some(segment) = plan.future.and_then(|at| segments.get(at)) else { return Ok(()) };
-        if segment.tell_future_once() {
-            let newest_ms = segment.newest_ms()?;
+        let newest_ms = segment.newest_ms()?;
+        if newest_ms.saturating_sub(now_ms) >= FUTURE_MIN_MS && segment.tell_future_once() {
             tracing::warn!(
                 topic = %self.topic, partition = self.partition, base_offset = segment.base(), newest_ms, now_ms,
                 "a segment holds timestamps of the future, and nothing from it on is dropped by age before that time has \

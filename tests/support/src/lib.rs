@@ -5,6 +5,7 @@
 //! - [`batch`]: record batches made and read byte by byte, independently of the codec under test.
 //! - [`kafka`]: a real Apache Kafka, to compare with.
 //! - [`Ledger`]: a producer that remembers what was acknowledged, and compares it with what is there later.
+//! - [`log_dirs`]: where partitions are, and moving them.
 //! - [`volume`]: a file system of a test's own, which can lose its power.
 //! - [`requests`]: the few requests that nearly every test begins with.
 //!
@@ -16,6 +17,7 @@ pub mod batch;
 pub mod broker;
 pub mod kafka;
 mod ledger;
+pub mod log_dirs;
 pub mod requests;
 pub mod volume;
 pub mod wire;

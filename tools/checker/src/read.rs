@@ -121,6 +121,8 @@ struct Reader {
     history: History,
     /// By process: the operation it began, and what it is to do.
     open: HashMap<u32, Open>,
+    /// The time of the line before.
+    last: Option<i64>,
 }
 
 struct Open {
@@ -131,8 +133,7 @@ struct Open {
 
 impl Reader {
     fn entry(&mut self, line: u32, entry: Entry) -> Result<(), Cause> {
-        let last = self.history.last_time;
-        if line > 1 && entry.time < last {
+        if let Some(last) = self.last.replace(entry.time).filter(|&last| entry.time < last) {
             return Err(Cause::TimeGoesBack { time: entry.time, last });
         }
         self.history.last_time = entry.time;

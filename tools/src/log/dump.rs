@@ -151,6 +151,11 @@ fn file(entry: &Entry, args: &DumpArgs, printer: &mut Printer) -> Result<(), Dum
         FileKind::PartitionMetadata => small::partition_metadata(path, printer),
         FileKind::MetaProperties => small::meta_properties(path, printer),
         FileKind::CleanShutdown => printer.note("the last broker stopped in order", json!({"clean": true})),
+        FileKind::ClosedIndex => {
+            let text = format!("{} bytes: what the next start needs of every partition, if it comes first", entry.len);
+            printer.note(&text, json!({"closed_index_bytes": entry.len}))
+        }
+        FileKind::UnfinishedImport => printer.note("an import did not end; the next one settles it", json!({})),
         FileKind::QuorumState => small::quorum_state(path, printer),
         FileKind::KeySketch { base } => {
             let text = format!("{} bytes: a sketch of the distinct keys of the segment", entry.len);

@@ -21,8 +21,9 @@ use report::{Report, print};
 /// or changed: a broker may be running, but then results are of a moving target. Also for log directories of Apache
 /// Kafka.
 ///
-/// Gaps between offsets are no damage: compaction and transactions leave them. A torn end above the recovery point of a
-/// directory that was not closed in order is none either: the next start cuts it.
+/// Notes are no damage: gaps between offsets that compaction left, a torn end above the recovery point of a directory
+/// that was not closed in order, which the next start cuts, an index or a snapshot that is missing, which a start makes
+/// anew, and files that belong to no log. A gap between segments where compaction has never been is damage.
 ///
 /// Exit codes: 0 sound; 1 something is damaged; 2 it could not be looked at.
 #[derive(Debug, Args)]

@@ -4,7 +4,8 @@ use std::io::Write;
 use std::path::Path;
 
 use jackdaw_test_support::batch::Batch;
-use jackdaw_test_support::requests::{coordinator, create_topic, produce, producer_id};
+use jackdaw_test_support::kafka::files;
+use jackdaw_test_support::requests::{coordinator, create_topic, create_topic_with, produce, producer_id};
 use serde_json::Value;
 
 use crate::{broker_with, contents, dump, flip, log, segment, verify};
@@ -153,6 +154,78 @@ fn what_interrupted_work_left_is_noted() {
     std::fs::write(broker.data_dir().join("left-0/00000000000000000077.index"), "").unwrap();
     let outcome = verify(broker.data_dir()).expect(0);
     assert_eq!(outcome.of_type("note").len(), 3, "{}", outcome.out);
+}
+
+/// A stopped broker, the topic of which has several segments and an idempotent producer; the base offsets of the segments.
+fn with_segments(topic: &str) -> (jackdaw_test_support::Broker, Vec<i64>) {
+    let mut broker = jackdaw_test_support::Options::new().start();
+    let mut client = broker.client();
+    create_topic_with(&mut client, topic, 1, &[("retention.ms", "-1"), ("internal.segment.bytes", "300")]);
+    let (id, epoch) = producer_id(&mut client);
+    for sequence in 0..8 {
+        let batch = Batch::of(["v".repeat(100)]).timestamp(1_000_000);
+        produce(&mut client, topic, 0, &batch.producer(id, epoch, sequence));
+    }
+    assert!(broker.stop().success());
+    let bases = files(&broker.data_dir().join(format!("{topic}-0")), "log");
+    let bases =
+        bases.iter().map(|path| path.file_stem().unwrap().to_str().unwrap().parse().unwrap()).collect::<Vec<_>>();
+    assert!(bases.len() > 3, "{bases:?}");
+    (broker, bases)
+}
+
+#[test]
+fn a_missing_snapshot_of_producers_is_named_and_no_damage() {
+    let (broker, bases) = with_segments("unsnapped");
+    assert_eq!(verify(broker.data_dir()).expect(0).of_type("note"), Vec::<Value>::new());
+    for offset in [bases[1], 8] {
+        let path = broker.data_dir().join(format!("unsnapped-0/{offset:020}.snapshot"));
+        let before = std::fs::read(&path).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        let notes = verify(broker.data_dir()).expect(0).of_type("note");
+        assert_eq!((notes.len(), notes[0]["file"].as_str().unwrap()), (1, path.to_str().unwrap()));
+        std::fs::write(&path, before).unwrap();
+    }
+}
+
+#[test]
+fn a_missing_segment_is_damage_unless_compaction_was_there() {
+    let (broker, bases) = with_segments("torn-apart");
+    let folder = broker.data_dir().join("torn-apart-0");
+    for kind in ["log", "index", "timeindex", "snapshot"] {
+        std::fs::remove_file(folder.join(format!("{:020}.{kind}", bases[1]))).unwrap();
+    }
+    let damages = verify(broker.data_dir()).expect(1).of_type("damage");
+    let told = format!("no segment holds offsets {} to {}, before this one", bases[1], bases[2] - 1);
+    assert_eq!((damages.len(), damages[0]["what"].as_str().unwrap()), (1, told.as_str()));
+    std::fs::write(broker.data_dir().join("cleaner-offset-checkpoint"), "0\n1\ntorn-apart 0 8\n").unwrap();
+    let notes = verify(broker.data_dir()).expect(0).of_type("note");
+    assert!(notes.iter().any(|note| note["what"].as_str().unwrap().starts_with(&told)), "{notes:?}");
+}
+
+#[test]
+fn files_that_belong_to_no_log_are_named() {
+    let (broker, bases) = with_segments("visited");
+    let folder = broker.data_dir().join("visited-0");
+    for path in [folder.join("notes.txt"), folder.join("7.log"), broker.data_dir().join("backup.tar")] {
+        std::fs::write(&path, "foreign").unwrap();
+        let notes = verify(broker.data_dir()).expect(0).of_type("note");
+        assert_eq!((notes.len(), notes[0]["file"].as_str().unwrap()), (1, path.to_str().unwrap()));
+        std::fs::remove_file(&path).unwrap();
+    }
+    // A segment of another log is more than that.
+    let foreign = folder.join("00000000000000000500.log");
+    std::fs::copy(folder.join(format!("{:020}.log", bases[1])), &foreign).unwrap();
+    let damages = verify(broker.data_dir()).expect(1).of_type("damage");
+    assert!(damages.iter().any(|damage| damage["file"].as_str().unwrap() == foreign.to_str().unwrap()), "{damages:?}");
+}
+
+#[test]
+fn a_checkpoint_that_names_what_is_not_there_says_what() {
+    let (broker, _) = with_segments("named");
+    std::fs::rename(broker.data_dir().join("named-0"), broker.data_dir().join("other-0")).unwrap();
+    let notes = verify(broker.data_dir()).expect(0).of_type("note");
+    assert!(notes.iter().any(|note| note["what"] == "names what is not here: named-0"), "{notes:?}");
 }
 
 #[test]

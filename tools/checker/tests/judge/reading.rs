@@ -31,7 +31,7 @@ fn unknown_words_are_refused_by_name() {
     refuses(&BEGIN.replace("\"f\":\"send\"", "\"f\":\"sen\""), 1, 47, "unknown variant `sen`");
     refuses(&BEGIN.replace("time", "tme"), 1, 6, "unknown field `tme`");
     refuses(&BEGIN.replace("\"a\",1]", "\"a\",1,2]"), 1, 72, "more elements");
-    refuses(&BEGIN.replace("\"a\",1]", "\"a\"]"), 1, 67, "the value of the send");
+    refuses(&BEGIN.replace("\"a\",1]", "\"a\"]"), 1, 68, "the value of the send");
 }
 
 #[test]
@@ -106,4 +106,10 @@ fn marks_and_blank_lines_are_no_operations() {
     let report = check(&read(text.as_bytes()).unwrap(), &Limits::default()).unwrap();
     assert!(report.valid);
     assert_eq!((report.summary.faults, report.summary.operations, report.summary.unknown), (1, 1, 1));
+}
+
+#[test]
+fn time_may_begin_anywhere() {
+    let text = format!("\n{}", BEGIN.replace("\"time\":1", "\"time\":-5"));
+    assert!(read(text.as_bytes()).is_ok());
 }

@@ -1,6 +1,6 @@
 //! A whole data directory: its partitions, several at once, and the files that speak of all of them.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -47,6 +47,7 @@ pub(super) fn verify(dir: &Path, with_records: bool, threads: usize, report: &mu
         is_settled: report.is_clean && !report.is_in_use,
         recovery_points: &checkpoints[0].2,
         log_starts: &checkpoints[2].2,
+        cleaned: &checkpoints[3].2,
     };
     check_all(&partitions, &context, threads, report);
     compare_checkpoints(&root, &checkpoints, is_single, report);
@@ -76,11 +77,22 @@ fn root_entries(entries: Vec<Entry>, report: &mut Report) -> Result<Vec<Entry>, 
             FileKind::Leftover { .. } => {
                 report.found(Kind::Note, &entry.path, "was being written; the next start removes it");
             }
+            FileKind::UnfinishedImport => {
+                report.found(
+                    Kind::Note,
+                    &entry.path,
+                    "an import did not end: no broker starts before the next one has settled it",
+                );
+            }
+            FileKind::Unknown => report.found(Kind::Note, &entry.path, FOREIGN),
             _ => {}
         }
     }
     Ok(partitions)
 }
+
+/// What is in a data directory and none of its files.
+pub(super) const FOREIGN: &str = "is no file of a log; brokers leave it alone";
 
 fn stray(name: &str) -> &'static str {
     match name.rsplit_once('-').map(|(_, fate)| fate) {
@@ -144,12 +156,13 @@ fn progress(total: u64) -> ProgressBar {
 
 /// No offset of a checkpoint may lie beyond the end of its log.
 fn compare_checkpoints(root: &Path, checkpoints: &[(&str, &str, Offsets)], is_single: bool, report: &mut Report) {
+    let here: HashSet<(String, i32)> =
+        report.partitions.iter().map(|partition| (partition.topic.clone(), partition.partition)).collect();
     for (name, what, offsets) in checkpoints {
         let path = root.join(name);
-        let mut known = 0;
+        let elsewhere: Vec<&(String, i32)> = offsets.keys().filter(|key| !here.contains(*key)).collect();
         for partition in &mut report.partitions {
             let Some(&offset) = offsets.get(&(partition.topic.clone(), partition.partition)) else { continue };
-            known += 1;
             let end = partition.end_offset;
             if offset > end && partition.topic != "@metadata" {
                 let text = format!(
@@ -159,10 +172,19 @@ fn compare_checkpoints(root: &Path, checkpoints: &[(&str, &str, Offsets)], is_si
                 partition.damage(&path, None, text);
             }
         }
-        if known < offsets.len() && !is_single {
-            report.found(Kind::Note, &path, format!("names {} partitions that are not here", offsets.len() - known));
+        if !elsewhere.is_empty() && !is_single {
+            report.found(Kind::Note, &path, format!("names what is not here: {}", listed(elsewhere)));
         }
     }
+}
+
+/// A few by name, the others by number.
+fn listed(mut partitions: Vec<&(String, i32)>) -> String {
+    const NAMED: usize = 5;
+    partitions.sort_unstable();
+    let names: Vec<String> = partitions.iter().take(NAMED).map(|(topic, number)| format!("{topic}-{number}")).collect();
+    let more = partitions.len().saturating_sub(NAMED);
+    if more == 0 { names.join(", ") } else { format!("{} and {more} more", names.join(", ")) }
 }
 
 /// All partitions of a topic are of one id.

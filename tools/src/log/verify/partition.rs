@@ -1,13 +1,14 @@
 //! One partition: its segments batch by batch, and everything that can be known from them against what other files say.
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use jackdaw_protocol::records::{Batch, Header, records};
 use jackdaw_storage::inspect::{
-    Check, EpochStart, FileKind, Item, epoch_starts, partition_dir, snapshot_producers, topic_id_of,
+    Check, EpochStart, FileKind, Item, epoch_starts, partition_dir, segment_file_name, snapshot_producers, topic_id_of,
 };
 
+use super::directory::FOREIGN;
 use super::indexes::Indexes;
 use super::report::{Kind, PartitionReport};
 use crate::log::files::{self, Entry, FileError};
@@ -26,6 +27,7 @@ pub(super) struct Context<'a> {
     pub(super) is_settled: bool,
     pub(super) recovery_points: &'a HashMap<(String, i32), i64>,
     pub(super) log_starts: &'a HashMap<(String, i32), i64>,
+    pub(super) cleaned: &'a HashMap<(String, i32), i64>,
 }
 
 /// Checks the partition in a folder.
@@ -60,6 +62,7 @@ fn look(
                 Ok(id) => report.topic_id = Some(id),
                 Err(reason) => report.damage(&file.path, None, reason),
             },
+            FileKind::Unknown => report.note(&file.path, FOREIGN),
             _ => {}
         }
     }
@@ -75,6 +78,10 @@ fn look(
         recovery_point: context.recovery_points.get(&key).copied().unwrap_or(0),
         log_start: context.log_starts.get(&key).copied().unwrap_or(0),
         last_epoch: -1,
+        has_producers: false,
+        is_compacted: context.cleaned.contains_key(&key),
+        gaps: Vec::new(),
+        was_damaged: false,
     };
     walk.report.first_offset = segments.first().map_or(0, |(base, _)| *base);
     walk.report.end_offset = walk.report.first_offset;
@@ -120,6 +127,14 @@ struct Walk<'a> {
     recovery_point: i64,
     log_start: i64,
     last_epoch: i32,
+    /// Whether a snapshot of producers would hold any.
+    has_producers: bool,
+    /// Whether compaction has been here, by the cleaner's own word or by what it leaves.
+    is_compacted: bool,
+    /// Offsets between segments that are in none: from, up to, and the segment behind.
+    gaps: Vec<(i64, i64, PathBuf)>,
+    /// Whether the last segment was: then the gap behind it is told.
+    was_damaged: bool,
 }
 
 impl Walk<'_> {
@@ -129,6 +144,10 @@ impl Walk<'_> {
             let text = format!("begins at offset {base}, and the segment before ends at {}", self.report.end_offset);
             self.report.damage(path, None, text);
         }
+        if base > self.report.end_offset && self.report.segments > 0 && !self.was_damaged {
+            self.gaps.push((self.report.end_offset, base, path.clone()));
+        }
+        let mut expected = base;
         let mut indexes = Indexes::open(path.parent().unwrap_or(path), base, self.report)?;
         let mut reader = files::segment(path, base)?;
         let size = reader.len();
@@ -146,6 +165,11 @@ impl Walk<'_> {
                         Check::TooLargeToHold => self.report.note(path, "a batch too large to look into its records"),
                     }
                     self.report.batches += 1;
+                    self.is_compacted |= header.base_offset() > expected && damages == 0;
+                    self.is_compacted |=
+                        header.record_count() <= header.last_offset_delta() || header.has_delete_horizon();
+                    self.has_producers |= header.producer_id() >= 0;
+                    expected = header.last_offset() + 1;
                     indexes.batch(batch.position, &header, self.report)?;
                     self.epoch(path, batch.position, &header);
                 }
@@ -178,6 +202,7 @@ impl Walk<'_> {
             self.report.note(path, text);
         }
         indexes.finish(size, next_base.is_some(), self.context.is_settled, self.report)?;
+        self.was_damaged = damages > 0;
         self.report.segments += 1;
         self.report.bytes += size;
         self.report.end_offset = self.report.end_offset.max(reader.next_offset());
@@ -273,7 +298,38 @@ impl Walk<'_> {
                 _ => {}
             }
         }
+        self.tell_gaps();
+        self.missing_snapshots(dir, files, segments);
         Ok(())
+    }
+
+    /// Compaction leaves gaps between segments, and others; where it has never been, a segment is lost.
+    fn tell_gaps(&mut self) {
+        for (from, to, path) in std::mem::take(&mut self.gaps) {
+            let text = format!("no segment holds offsets {from} to {}, before this one", to - 1);
+            if self.is_compacted {
+                self.report.note(&path, format!("{text}: compaction may have left none of them"));
+            } else {
+                self.report.damage(&path, None, text);
+            }
+        }
+    }
+
+    /// One at the start of each segment but the first; one at the end, if the log was closed.
+    fn missing_snapshots(&mut self, dir: &Path, files: &[Entry], segments: &[(i64, &Entry)]) {
+        if !self.has_producers {
+            return;
+        }
+        let starts = segments.iter().skip(1).map(|(base, _)| *base);
+        let (first, end) = (self.report.first_offset, self.report.end_offset);
+        let wanted = starts.chain(self.context.is_settled.then_some(end));
+        for offset in wanted.filter(|offset| *offset > first) {
+            let is_there = |file: &Entry| FileKind::of(&file.name) == FileKind::ProducerSnapshot { offset };
+            if !files.iter().any(is_there) {
+                let path = dir.join(segment_file_name(offset, "snapshot"));
+                self.report.note(&path, "is missing; a start that needs it reads the producers from the segments");
+            }
+        }
     }
 
     fn snapshot(&mut self, path: &Path, offset: i64, end: i64) -> Result<(), FileError> {

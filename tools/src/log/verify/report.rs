@@ -151,7 +151,8 @@ fn print_table(dir: &Path, report: &Report) -> io::Result<()> {
     output::table(&headings, &rows).map_err(io::Error::other)?;
     let verdict = match (report.damages(), report.unread()) {
         (0, 0) => "sound".to_owned(),
-        (0, unread) => format!("{unread} files could not be read; the rest is sound"),
+        (0, unread) => format!("{unread} file(s) could not be read; the rest is sound"),
+        (1, _) => "1 damage found".to_owned(),
         (damages, _) => format!("{damages} damages found"),
     };
     let stop = if report.is_clean || report.is_in_use { "" } else { ", not closed in order: the next start checks it" };
