@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+use jackdaw_protocol::log_facts::{LogFacts, TAG};
 use jackdaw_test_support::batch::Batch;
+use jackdaw_test_support::messages::DescribeLogDirsRequest;
 use jackdaw_test_support::{Broker, Client, Options, requests};
 
 const KEYS: i64 = 7;
@@ -79,6 +82,15 @@ fn a_reader_from_the_start_gets_the_last_value_of_each_key_across_compactions_an
     assert!(checkpoint.contains(&format!("{TOPIC} 0 ")), "{checkpoint}");
 }
 
+/// What `jackdaw topic describe` asks for.
+fn facts(client: &mut Client) -> LogFacts {
+    let mut request = DescribeLogDirsRequest::default().with_topics(None);
+    request.unknown_tagged_fields.insert(TAG, Bytes::new());
+    let topics = client.call(4, &request).results.remove(0).topics;
+    let mut found = topics.into_iter().find(|found| found.name.as_str() == TOPIC).unwrap();
+    LogFacts::decode(&found.partitions.remove(0).unknown_tagged_fields[&TAG]).unwrap()
+}
+
 #[test]
 fn nothing_is_compacted_while_the_cleaner_is_switched_off() {
     let broker = Options::new().set("log.cleaner.enable", "false").set("log.cleaner.backoff.ms", 20).start();
@@ -88,5 +100,8 @@ fn nothing_is_compacted_while_the_cleaner_is_switched_off() {
     let mut last = BTreeMap::new();
     write(&mut client, 0, 100, &mut last);
     assert_eq!(table(&mut client), (last, 100));
+    let facts = facts(&mut client);
+    assert_eq!((facts.cleanable_ratio(), facts.first_dirty_offset), (Some(1.0), Some(0)), "all of it is dirty");
+    assert_eq!((facts.distinct_keys, facts.keyed_records), (Some(KEYS), Some(100)));
     assert!(!broker.data_dir().join("cleaner-offset-checkpoint").exists());
 }

@@ -45,7 +45,13 @@ fn every_advertised_version_of_every_api_is_answered() {
         IncrementalAlterConfigsRequest,
         ListPartitionReassignmentsRequest
     );
-    ask!(OffsetDeleteRequest, DescribeClusterRequest, DescribeProducersRequest, FetchRequest);
+    ask!(
+        OffsetDeleteRequest,
+        DescribeClusterRequest,
+        DescribeProducersRequest,
+        FetchRequest,
+        AlterReplicaLogDirsRequest
+    );
     ask(&apis, &mut asked, |_| ProduceRequest::default().with_acks(-1).with_timeout_ms(1000));
     ask(&apis, &mut asked, |_| InitProducerIdRequest::default().with_transaction_timeout_ms(1000));
     ask(&apis, &mut asked, |_| JoinGroupRequest::default().with_session_timeout_ms(10_000));

@@ -170,7 +170,7 @@ impl FoundLogs {
 /// more is known to be on the disk.
 fn reach(dir: usize, log: &Log) -> (bool, i64, i64, i64, std::cmp::Reverse<usize>) {
     let (end, synced, start) = (log.log_end_offset(), log.flushed_offset(), log.log_start_offset());
-    (log.quarantine().is_none(), end, synced, start, std::cmp::Reverse(dir))
+    (log.quarantine().is_none(), end, start, synced, std::cmp::Reverse(dir))
 }
 
 /// Whether nothing is lost without `log`.

@@ -22,6 +22,8 @@ const STEP: usize = 64 * 1024;
 /// Kafka's defaults.
 const GZIP_LEVEL: u32 = 6;
 const ZSTD_LEVEL: i32 = 3;
+/// At its default, Kafka compresses with lz4's fast method, at any other level with the thorough one.
+const LZ4_LEVEL: i32 = 9;
 
 /// How the records of a batch are compressed; the numbers are those of the batch's attributes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -97,7 +99,7 @@ impl Codec {
         Codec::ALL.into_iter().find(|codec| codec.name() == name)
     }
 
-    /// Compresses `data`; `level` only matters to gzip (1-9) and zstd, and is brought into their range.
+    /// Compresses `data`; `level` only matters to gzip (1-9), lz4 (1-17) and zstd, and is brought into their range.
     pub fn compress(self, data: &[u8], level: Option<i32>) -> Result<Vec<u8>, CompressionError> {
         let mut out = Vec::new();
         self.compress_into(data, level, &mut out)?;
@@ -117,6 +119,16 @@ impl Codec {
                 encoder.finish().map_err(|e| failed(&e))?;
             }
             Codec::Snappy => snappy_compress(data, out).map_err(|e| failed(&e))?,
+            Codec::Lz4 if level.is_some_and(|level| level != LZ4_LEVEL) => {
+                let mut builder = lz4::EncoderBuilder::new();
+                builder.block_mode(lz4::BlockMode::Independent).block_size(lz4::BlockSize::Max64KB);
+                builder
+                    .checksum(lz4::ContentChecksum::NoChecksum)
+                    .level(level.unwrap_or(LZ4_LEVEL).clamp(1, 17) as u32);
+                let mut encoder = builder.build(out).map_err(|e| failed(&e))?;
+                encoder.write_all(data).map_err(|e| failed(&e))?;
+                encoder.finish().1.map_err(|e| failed(&e))?;
+            }
             Codec::Lz4 => {
                 // Kafka's reader accepts independent blocks only.
                 let frame = FrameInfo::new().block_mode(BlockMode::Independent).block_size(BlockSize::Max64KB);

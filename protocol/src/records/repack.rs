@@ -82,7 +82,9 @@ mod tests {
         }
         let batch = Batch::check(builder.build()).unwrap();
         let decoded = records(&batch, 1 << 20).unwrap();
-        for (codec, low, high) in [(Codec::Gzip, 1, 9), (Codec::Zstd, -50, 19)] {
+        for (codec, low, high) in
+            [(Codec::Gzip, 1, 9), (Codec::Lz4, 1, 17), (Codec::Lz4, 9, 12), (Codec::Zstd, -50, 19)]
+        {
             let [fast, small] = [low, high].map(|level| repack(&decoded, codec, Some(level), 7).unwrap());
             assert!(fast.size_in_bytes() > small.size_in_bytes(), "{codec}");
             assert_eq!(records(&small, 1 << 20).unwrap().body(), decoded.body());

@@ -71,7 +71,7 @@ pub struct Compacted {
 /// Why a round of compaction ended early. What it had swapped in by then stays; nothing is lost in any case.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum CompactError {
-    /// The log was deleted or cut meanwhile, or the broker stops.
+    /// The log was deleted or cut meanwhile, its recovery point cannot follow now, or the broker stops.
     #[error("compaction was interrupted")]
     Interrupted,
     /// Batches of one segment that would outgrow what a segment can hold.

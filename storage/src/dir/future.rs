@@ -6,6 +6,8 @@
 //! - while taking over: both under the same name. The old one holds everything until the new one does; from then on only
 //!   the new one grows. So the one that reaches further is the log, and if both reach as far, both hold the same.
 //!
+//! The checkpoint files of the new directory speak of the copy before it takes over, so that a start finds all of it.
+//!
 //! Nothing that was promised to be on the disk is only in one that might lose: the new one is synced, up to all that was
 //! promised, before it has the name; syncs of the old one wait from then on; and the first sync of the new one, which
 //! comes before its first promise, makes the name durable too.
@@ -132,26 +134,38 @@ impl FutureLog {
         }
         let path: Arc<Path> = Arc::from(self.to.disk.root().join(format!("{}-{}", source.topic(), source.partition())));
         self.to.disk.rename(self.log.path(), &path)?;
-        let taken = self.named(&path, adopt);
-        drop(syncs_wait);
-        let log = taken.inspect_err(|_| {
+        let log = self.named(&path).inspect_err(|_| {
             // Not a log of this directory. If even that fails, the next start finds that it does not reach as far.
             let aside = set_aside_name(source.topic(), source.partition(), "delete");
             let _ = self.to.disk.rename(&path, &self.to.disk.root().join(aside));
         })?;
-        self.to.logs.lock().insert((Arc::clone(source.topic_arc()), source.partition()), Arc::clone(&log));
-        if let Some(cleaned) = self.from.cleaned_offset(source) {
-            self.to.set_cleaned_offset(&log, cleaned)?;
+        let taken = self.put_in_place(&log, || adopt(&log));
+        drop(syncs_wait);
+        if let Err(error) = taken {
+            // The same, but the checkpoint files may speak of it.
+            let _ = self.to.detach(std::slice::from_ref(&log));
+            return Err(error);
         }
         Ok(log)
     }
 
-    fn named(&self, path: &Arc<Path>, adopt: impl FnOnce(&Arc<Log>)) -> Result<Arc<Log>, StorageError> {
+    fn named(&self, path: &Arc<Path>) -> Result<Arc<Log>, StorageError> {
         self.to.disk.sync_dir(self.to.disk.root())?;
-        let log = Arc::new(self.log.renamed(path)?);
-        catch_up(&log, &self.source)?;
-        self.source.hand_over(&log, || adopt(&log))?;
-        Ok(log)
+        Ok(Arc::new(self.log.renamed(path)?))
+    }
+
+    /// The checkpoint files speak of the copy before it promises anything: above the recovery point, a start would take the
+    /// gap that compaction or retention has left between two segments for a lost tail, and cut what follows.
+    fn put_in_place(&self, log: &Arc<Log>, adopt: impl FnOnce()) -> Result<(), StorageError> {
+        catch_up(log, &self.source)?;
+        log.flush()?;
+        log.adopt_start(&self.source);
+        self.to.logs.lock().insert((Arc::clone(log.topic_arc()), log.partition()), Arc::clone(log));
+        if let Some(cleaned) = self.from.cleaned_offset(&self.source) {
+            self.to.set_cleaned_offset(log, cleaned)?;
+        }
+        self.to.checkpoint()?;
+        self.source.hand_over(log, &self.to, adopt)
     }
 
     /// Gives the move up, and removes what was copied.

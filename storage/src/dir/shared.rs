@@ -187,7 +187,7 @@ impl Shared {
         if self.disk.checkpoint_due.load(Ordering::SeqCst) { self.checkpoint() } else { Ok(()) }
     }
 
-    pub(super) fn checkpoint(&self) -> Result<(), StorageError> {
+    pub(crate) fn checkpoint(&self) -> Result<(), StorageError> {
         let mut gone = self.checkpointing.lock();
         self.disk.checkpoint_due.swap(false, Ordering::SeqCst);
         self.write_checkpoints().inspect_err(|_| self.disk.checkpoint_due.store(true, Ordering::SeqCst))?;

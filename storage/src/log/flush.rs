@@ -72,7 +72,9 @@ impl Log {
     }
 
     /// To be called before the files of `gone`, just dropped from the front, go: until what follows them (records,
-    /// producers, names) is on the disk, they are all that a crash would leave of the log. Gives the flush lock back.
+    /// producers, names) is on the disk, they are all that a crash would leave of the log. They are synced too: a crash
+    /// may bring their names back, and to a start, a segment that never reached the disk is where the log ends. Gives the
+    /// flush lock back.
     pub(super) fn flush_before_removal<'a>(
         &'a self,
         mut writer: MutexGuard<'_, Writer>,

@@ -70,14 +70,30 @@ impl Log {
         }))
     }
 
+    /// Begins where `source` does.
+    pub(crate) fn adopt_start(&self, source: &Log) {
+        self.start.store(source.log_start_offset().min(self.log_end_offset()), Ordering::Release);
+    }
+
     /// Copies what is left, less than a segment, and closes this log for appends; runs `taken` before anybody can find
     /// it closed. On an error nothing has changed for this log.
-    pub(crate) fn hand_over(&self, to: &Arc<Log>, taken: impl FnOnce()) -> Result<(), StorageError> {
+    pub(crate) fn hand_over(
+        &self,
+        to: &Arc<Log>,
+        directory: &Shared,
+        taken: impl FnOnce(),
+    ) -> Result<(), StorageError> {
         let writer = self.writer.lock();
         // Its directory may be offline: as long as it can be read, a log can be saved from there.
         self.disk.check_open()?;
         self.check_here()?;
         while to.copy_from(self, LAST_CHUNK)? > 0 {}
+        let active = to.segments.load().last().map_or(0, |segment| segment.base());
+        if to.checkpointed.load(Ordering::Acquire) < active {
+            // A segment has begun since, hardly ever: appends wait for the disk.
+            to.flush()?;
+            directory.checkpoint()?;
+        }
         {
             let mut new = to.writer.lock();
             to.end_at(&mut new, writer.end.offset);

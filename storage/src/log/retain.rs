@@ -156,6 +156,7 @@ impl Log {
             writer.epochs_dirty = true;
         }
         self.segments.store(Arc::new(kept.to_vec()));
+        // What of them waits to be synced goes on waiting: see `flush_before_removal`.
         writer.names_dirty = true;
         dropped.to_vec()
     }

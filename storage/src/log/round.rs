@@ -47,6 +47,10 @@ impl Log {
         if self.needs_flush() {
             self.flush()?;
         }
+        if self.flushed_offset() < dirty.first_uncleanable_offset {
+            // The disk was too full for the leader epochs: the recovery point waits for them, and this for it.
+            return Err(CompactError::Interrupted);
+        }
         if let Some(shared) = self.shared.upgrade() {
             // Above its recovery point, a start takes a gap for a lost tail, and cuts what follows.
             shared.raise_checkpoint(self, dirty.first_uncleanable_offset)?;

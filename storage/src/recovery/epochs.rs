@@ -4,9 +4,8 @@ use std::sync::Arc;
 
 use crate::epochs::Epochs;
 use crate::error::StorageError;
-use crate::log::as_storage;
 use crate::segment::Segment;
-use crate::walk::{Walker, Want};
+use crate::walk::{WalkError, Walker, Want};
 
 /// Adds the epochs between `start` and the first one known. They are missing when the log start was moved, the file was
 /// written, and then a crash brought the old start back.
@@ -19,7 +18,12 @@ pub(super) fn completed(epochs: Epochs, segments: &[Arc<Segment>], start: i64) -
     for segment in segments.iter().filter(|s| s.base() < known_from && s.end().offset > start && s.end().size > 0) {
         let file = segment.open_read()?;
         let mut walker = Walker::new(&file, 0, u64::from(segment.end().size), segment.base());
-        while let Some(step) = walker.next(|_| Want::Header).map_err(|e| as_storage(segment, e))? {
+        loop {
+            let step = match walker.next(|_| Want::Header) {
+                Ok(Some(step)) => step,
+                Ok(None) | Err(WalkError::Bad { .. }) => break, // whoever reads there is told
+                Err(WalkError::Storage(error)) => return Err(error),
+            };
             let header = &step.header;
             if header.base_offset() >= known_from {
                 break;

@@ -31,6 +31,7 @@ use crate::error::{OpenError, StorageError};
 use crate::log::{Damage, Hole, Log, LogParts, SealedFiles, Writer};
 use crate::producers::Producers;
 use crate::segment::{End, Segment};
+use crate::walk::{Walker, Want};
 
 pub(crate) use closed::{Shares, from_closed};
 use epochs::completed;
@@ -131,21 +132,51 @@ impl Loader<'_> {
         if self.request.clean && self.open_as_closed(bases[last], listing)? {
             return Ok(());
         }
+        let kept = self.segments.partition_point(|s| s.end().offset <= start);
         self.replay.producers =
-            load_producers(self.request.disk, &self.request.path, &self.segments, bases[first_doubtful])?;
-        for i in first_doubtful..=last {
-            let goes_on = self.scan(bases[i], listing.logs[&bases[i]], bases.get(i + 1).copied())?;
+            load_producers(self.request.disk, &self.request.path, &self.segments[kept..], bases[first_doubtful])?;
+        let mut doubtful = &bases[first_doubtful..];
+        while let Some((&base, rest)) = doubtful.split_first() {
+            let rest = &rest[self.in_the_way(base, rest, listing)?..];
+            let goes_on = self.scan(base, listing.logs[&base], rest.first().copied())?;
             if !goes_on {
-                for base in &bases[i + 1..] {
-                    if self.damage.is_none() {
-                        self.cut_bytes += listing.logs[base];
-                        self.segment_at(*base, End { offset: *base, size: 0 }).remove(0)?;
-                    }
-                }
+                self.cut_segments(rest, listing)?;
                 break;
             }
+            doubtful = rest;
         }
         Ok(())
+    }
+
+    /// How many of the segments that follow are empty and lie within this one: rolls that were given up left them, and a
+    /// crash brought their names back.
+    fn in_the_way(&self, base: i64, rest: &[i64], listing: &Listing) -> Result<usize, OpenError> {
+        let empty = rest.iter().take_while(|base| listing.logs[base] == 0).count();
+        if empty == 0 {
+            return Ok(0);
+        }
+        let segment = self.segment_at(base, End { offset: base, size: 0 });
+        let file = segment.open_read()?;
+        let mut walker = Walker::new(&file, 0, listing.logs[&base], base);
+        while let Ok(Some(_)) = walker.next(|_| Want::Header) {}
+        let within = rest[..empty].partition_point(|base| *base < walker.next_offset());
+        for base in &rest[..within] {
+            self.segment_at(*base, End { offset: *base, size: 0 }).remove(0)?;
+        }
+        Ok(within)
+    }
+
+    /// Removes what follows the end of the log. For good: with what is appended next, a name that came back would lie in
+    /// the middle of the log.
+    fn cut_segments(&mut self, bases: &[i64], listing: &Listing) -> Result<(), OpenError> {
+        if bases.is_empty() || self.damage.is_some() {
+            return Ok(());
+        }
+        for base in bases {
+            self.cut_bytes += listing.logs[base];
+            self.segment_at(*base, End { offset: *base, size: 0 }).remove(0)?;
+        }
+        Ok(self.request.disk.sync_dir(&self.request.path)?)
     }
 
     fn segment_at(&self, base: i64, end: End) -> Segment {
@@ -211,7 +242,7 @@ impl Loader<'_> {
                 unless_full(self.request.disk.write_file(&path, &encode_epochs(&epochs)))?;
             }
             remove_snapshots_above(self.request.disk, &self.request.path, end)?;
-            remove_stray_snapshots(self.request.disk, &self.request.path, &self.segments)?;
+            remove_stray_snapshots(self.request.disk, &self.request.path, &self.segments, self.request.clean)?;
         }
         let Some(active) = self.segments.last().cloned() else {
             return Err(StorageError::io("load", &self.request.path, std::io::ErrorKind::NotFound.into()).into());

@@ -11,7 +11,8 @@ use crate::disk::{DataFile, unless_full};
 use crate::error::OpenError;
 use crate::index::{OffsetIndex, TimeIndex};
 use crate::log::{Hole, SealedFiles};
-use crate::segment::{End, Segment};
+use crate::producers::encode_snapshot;
+use crate::segment::{End, Segment, file_name};
 use crate::walk::{WalkError, Walker, Want};
 
 impl Loader<'_> {
@@ -112,10 +113,13 @@ impl Loader<'_> {
         let end = End { offset: next_base.filter(|_| goes_on).unwrap_or(scan.end.offset), ..scan.end };
         let segment = Segment::active(disk, path, base, capacity, end, (scan.index, scan.times, txns));
         self.since_index = scan.since_index;
-        if goes_on && next_base.is_some() && self.damage.is_none() {
+        if let Some(next_base) = next_base.filter(|_| goes_on && self.damage.is_none()) {
             // Too little room for its index files: it keeps them in memory, and the next start makes them again.
             unless_full(segment.seal())?;
             segment.close_file();
+            // One that is there may be of an earlier life, before a cut.
+            let snapshot = self.request.path.join(file_name(next_base, "snapshot"));
+            unless_full(self.request.disk.write_file(&snapshot, &encode_snapshot(&self.replay.producers)))?;
         }
         let segment = Arc::new(segment);
         if let Some(next_base) = next_base.filter(|_| goes_on) {

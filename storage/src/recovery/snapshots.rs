@@ -7,10 +7,9 @@ use super::listing::base_of;
 use super::scan::Replay;
 use crate::disk::Disk;
 use crate::error::StorageError;
-use crate::log::as_storage;
 use crate::producers::{Producers, decode_snapshot};
 use crate::segment::{Segment, file_name};
-use crate::walk::{Walker, Want};
+use crate::walk::{WalkError, Walker, Want};
 
 /// What the producers were when the log ended at `end`: the newest usable snapshot that is not beyond, and the batches
 /// after it.
@@ -45,11 +44,17 @@ pub(crate) fn load_producers(
         loop {
             let want =
                 |h: &jackdaw_protocol::records::Header<'_>| if h.is_control() { Want::Whole } else { Want::Header };
-            match walker.next(want).map_err(|e| as_storage(segment, e))? {
-                Some(step) if step.header.base_offset() >= end => break,
-                Some(step) if step.header.base_offset() >= from => replay.apply(&step),
-                Some(_) => {}
-                None => break,
+            match walker.next(want) {
+                Ok(Some(step)) if step.header.base_offset() >= end => break,
+                Ok(Some(step)) if step.header.base_offset() >= from => replay.apply(&step),
+                Ok(Some(_)) => {}
+                Ok(None) => break,
+                Err(WalkError::Bad { position, reason }) => {
+                    // Whoever reads there is told. The producers of the rest are better known than none.
+                    tracing::error!(path = %segment.path("log").display(), position, reason, "damaged segment");
+                    break;
+                }
+                Err(WalkError::Storage(error)) => return Err(error),
             }
         }
     }
@@ -69,10 +74,16 @@ pub(crate) fn remove_snapshots_above(disk: &Disk, path: &Path, end: i64) -> Resu
     Ok(())
 }
 
-/// Each clean close leaves a snapshot: the newest is wanted, and those where a segment begins.
-pub(super) fn remove_stray_snapshots(disk: &Disk, path: &Path, segments: &[Arc<Segment>]) -> Result<(), StorageError> {
+/// Each clean close leaves a snapshot: the newest is wanted, and those where a segment begins. After a crash, the newest
+/// may be of an earlier life of the log: then its name came back, and the log has grown beyond its offset again.
+pub(super) fn remove_stray_snapshots(
+    disk: &Disk,
+    path: &Path,
+    segments: &[Arc<Segment>],
+    clean: bool,
+) -> Result<(), StorageError> {
     let offsets = snapshot_offsets(disk, path)?;
-    let newest = offsets.iter().max().copied();
+    let newest = offsets.iter().max().copied().filter(|_| clean);
     for offset in offsets {
         if Some(offset) != newest && !segments.iter().any(|s| s.base() == offset) {
             disk.remove_file(&path.join(file_name(offset, "snapshot")))?;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use jackdaw_storage::{LogDir, Operation};
 
@@ -73,6 +73,58 @@ fn a_crash_at_any_step_leaves_a_log_with_the_last_value_of_every_key() {
         steps += 1;
     }
     assert!(was_interrupted > 40, "{was_interrupted}");
+}
+
+/// What a start finds that follows a kill: no record is missing, and the log ends where it ended.
+fn assert_whole_after_kill(temp: &Path, before: &BTreeMap<String, (i64, String)>, end: i64) {
+    let dir = open(temp, &compacted());
+    let log = only_log(&dir);
+    log.set_high_watermark(i64::MAX);
+    assert_eq!(log.quarantine().map(ToString::to_string), None);
+    assert_eq!((log.log_end_offset(), &committed(&log)), (end, before));
+}
+
+/// What a start recovers is not synced by the start itself, and above the recovery point of the file a gap would be cut.
+#[test]
+fn what_was_recovered_and_then_compacted_survives_the_next_kill() {
+    let temp = fast_temp();
+    let dir = open(temp.path(), &compacted());
+    let log = create(&dir, &compacted());
+    fill(&log);
+    let (before, end) = (committed(&log), log.log_end_offset());
+    drop((log, dir));
+    let dir = open(temp.path(), &compacted());
+    let log = only_log(&dir);
+    log.set_high_watermark(i64::MAX);
+    assert_eq!(log.flushed_offset(), 0, "nothing of it was known to be on the disk");
+    let done = compact_once(&log, NOW).unwrap();
+    assert!(done.records_out < done.records_in);
+    drop((log, dir));
+    assert_whole_after_kill(temp.path(), &before, end);
+}
+
+#[test]
+fn nothing_above_the_recovery_point_is_compacted_while_that_cannot_follow() {
+    let temp = fast_temp();
+    let has_room = Arc::new(AtomicBool::new(false));
+    let asked = Arc::clone(&has_room);
+    let dir = open_with(temp.path(), &compacted(), |options| {
+        options.faults = Some(Arc::new(move |_: Operation, path: &Path| {
+            let is_epochs = path.to_string_lossy().contains("leader-epoch");
+            if is_epochs && !asked.load(Ordering::SeqCst) { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
+        }));
+    });
+    let log = create(&dir, &compacted());
+    fill(&log);
+    let (before, end, all) = (committed(&log), log.log_end_offset(), rows(&log));
+    assert_eq!(log.flushed_offset(), 0, "the records are on the disk, their epochs have found no room");
+    assert!(matches!(compact_once(&log, NOW), Err(CompactError::Interrupted)));
+    assert_eq!(rows(&log), all);
+    has_room.store(true, Ordering::SeqCst);
+    compact_once(&log, NOW).unwrap();
+    assert!(rows(&log).len() < all.len());
+    drop((log, dir));
+    assert_whole_after_kill(temp.path(), &before, end);
 }
 
 /// Renames what a compaction wrote back to what Apache Kafka would have left between two of its renames.

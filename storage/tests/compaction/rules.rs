@@ -316,6 +316,34 @@ fn a_round_gives_up_when_the_log_is_cut_or_deleted_or_the_broker_stops() {
 }
 
 #[test]
+fn the_throttle_hears_of_every_byte_that_is_read_and_written_while_it_is_early_enough_to_wait() {
+    struct Count(Vec<u64>);
+    impl CompactionHooks for Count {
+        fn throttle(&mut self, bytes: u64) -> Pace {
+            self.0.push(bytes);
+            // Every question is answered once with no.
+            if bytes > 0 { Pace::Wait } else { Pace::Go }
+        }
+    }
+    let temp = fast_temp();
+    let config = LogConfig { segment_bytes: 200_000, ..compacted() };
+    let dir = open(temp.path(), &config);
+    let log = create(&dir, &config);
+    for i in 0..2000 {
+        put(&log, &format!("k{}", i % 700), &"v".repeat(400));
+    }
+    seal(&log);
+    let mut count = Count(Vec::new());
+    let dirty = log.compaction_candidate(NOW).unwrap().unwrap();
+    let done = log.compact(&dirty, &mut memory(), &mut count, NOW).unwrap();
+    let (told, step) = (count.0.iter().sum::<u64>(), 128 << 10);
+    let all = done.map_bytes + done.bytes_in + done.bytes_out;
+    assert!((all - 2 * step..=all).contains(&told), "{told} of {all}");
+    assert!(count.0.iter().all(|&bytes| bytes < 2 * step), "never much at once: {:?}", count.0);
+    assert_eq!(count.0.iter().filter(|bytes| **bytes > 0).count() * 2, count.0.len());
+}
+
+#[test]
 fn a_damaged_batch_ends_the_round_and_changes_nothing() {
     let temp = fast_temp();
     let dir = open(temp.path(), &compacted());

@@ -12,7 +12,7 @@ use crate::{Model, open_on};
 impl Model {
     /// A stop of the process alone: nothing of what the system was given is lost.
     pub(crate) fn restart(&mut self, clean: bool) {
-        self.tell(format!("restart, clean {clean}"));
+        tell!(self, "restart, clean {clean}");
         let dir = self.dir.take().unwrap();
         if clean {
             dir.close().unwrap();
@@ -31,12 +31,17 @@ impl Model {
     fn opened(&mut self, dir: LogDir) {
         self.log = only_log(&dir);
         self.dir = Some(dir);
+        self.is_restarted = true;
         assert!(self.log.quarantine().is_none(), "{:?}", self.log.quarantine());
         let (start, end) = (self.log.log_start_offset(), self.log.log_end_offset());
-        self.tell(format!(
+        tell!(
+            self,
             "  found {start}..{end}; had {}..{}, durable {}..{}",
-            self.start, self.end, self.durable_start, self.durable_end
-        ));
+            self.start,
+            self.end,
+            self.durable_start,
+            self.durable_end
+        );
         assert!(end >= self.durable_end, "lost what was flushed: ends at {end}");
         assert!(end <= self.end, "more than was appended: {end}");
         let is_boundary = end == self.end || self.history.batches.iter().any(|b| b.base == end) || end == start;
@@ -54,7 +59,7 @@ impl Model {
 
     /// The machine stops between two operations.
     pub(crate) fn power_cut(&mut self) {
-        self.tell("power cut".to_owned());
+        tell!(self, "power cut");
         self.disk.cut_power_after(0);
         drop(self.dir.take());
         self.after_power_cut();
@@ -65,7 +70,7 @@ impl Model {
         let operations = self.rng.random_range(0..14);
         let before = (self.end, self.start);
         let what = self.rng.random_range(0..if self.config.compact { 8 } else { 6 });
-        self.tell(format!("power cut after {operations} operations of kind {what}"));
+        tell!(self, "power cut after {operations} operations of kind {what}");
         match what {
             0 => {
                 let count = self.rng.random_range(1..12);
@@ -89,7 +94,7 @@ impl Model {
             }
             2 => {
                 let to = self.cut_place();
-                self.tell(format!("  truncate to {to}"));
+                tell!(self, "  truncate to {to}");
                 self.disk.cut_power_after(operations);
                 let done = self.log.truncate_to(to).is_ok();
                 if done {
@@ -103,7 +108,7 @@ impl Model {
                 self.log.set_high_watermark(self.end);
                 self.disk.cut_power_after(operations);
                 if let Ok(retained) = self.log.retain(self.made, Hold::NONE) {
-                    self.tell(format!("  retain: {retained:?}"));
+                    tell!(self, "  retain: {retained:?}");
                 }
                 self.start = self.end; // at most
             }
@@ -123,7 +128,7 @@ impl Model {
                 self.was_compacting = true;
                 self.disk.cut_power_after(2 * operations);
                 let done = self.try_compact();
-                self.tell(format!("  compact: {done:?}"));
+                tell!(self, "  compact: {done:?}");
             }
         }
         self.disk.cut_power_after(0);
@@ -145,7 +150,7 @@ impl Model {
             }
             // The power goes again, during the start.
             let operations = self.rng.random_range(0..20);
-            self.tell(format!("  start, power cut after {operations} operations"));
+            tell!(self, "  start, power cut after {operations} operations");
             self.disk.cut_power_after(operations);
             let mut options = LogDirOptions::new(1);
             options.faults = Some(self.disk.clone());
@@ -159,7 +164,7 @@ impl Model {
         self.tell_files();
         if dir.logs().is_empty() {
             assert_eq!(self.durable_end, 0, "the partition is gone");
-            self.tell("  the partition never was".to_owned());
+            tell!(self, "  the partition never was");
             drop(create(&dir, &self.config));
             (self.start, self.durable_start) = (0, 0);
             self.history = Default::default();
@@ -170,6 +175,9 @@ impl Model {
 
     /// What is on the disk, for whoever reads the trace.
     fn tell_files(&mut self) {
+        if !self.tells {
+            return;
+        }
         let Ok(entries) = std::fs::read_dir(partition_path(&self.root())) else { return };
         let mut files: Vec<_> = entries
             .map(|entry| entry.unwrap())
@@ -182,7 +190,7 @@ impl Model {
             })
             .collect();
         files.sort();
-        self.tell(format!("  files: {}", files.join(", ")));
+        tell!(self, "  files: {}", files.join(", "));
     }
 
     fn opened_after_cut(&mut self, dir: LogDir) {

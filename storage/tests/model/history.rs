@@ -52,20 +52,20 @@ impl History {
         self.batches.retain(|b| b.base < end);
     }
 
-    /// First offset and producer of each transaction that is open.
-    pub(crate) fn open_transactions(&self) -> BTreeMap<i64, i64> {
-        self.transactions().0
+    /// First offset and producer of each transaction that is open: with and without what a compaction may have taken
+    /// before a cut took the transaction's end.
+    pub(crate) fn open_transactions(&self) -> [BTreeMap<i64, i64>; 2] {
+        let is_there = |batch: &Appended| !self.was_cut_after_compaction || !self.is_gone(batch);
+        [self.transactions(|_| true).0, self.transactions(is_there).0]
     }
 
     pub(crate) fn ended_transactions(&self) -> Vec<Ended> {
-        self.transactions().1
+        self.transactions(|_| true).1
     }
 
-    fn transactions(&self) -> (BTreeMap<i64, i64>, Vec<Ended>) {
+    fn transactions(&self, is_known: impl Fn(&Appended) -> bool) -> (BTreeMap<i64, i64>, Vec<Ended>) {
         let (mut open, mut ended) = (BTreeMap::new(), Vec::new());
-        // What a cut took away may have been the end of a transaction whose records a compaction had taken before.
-        let is_known = |b: &&Appended| !self.was_cut_after_compaction || !self.is_gone(b);
-        for batch in self.batches.iter().filter(|b| b.is_transactional).filter(is_known) {
+        for batch in self.batches.iter().filter(|b| b.is_transactional && is_known(b)) {
             let Some((producer, _)) = batch.producer else { continue };
             let first = open.iter().find(|&(_, p)| *p == producer).map(|(first, _)| *first);
             match (batch.marker, first) {

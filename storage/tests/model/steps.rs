@@ -43,7 +43,7 @@ impl Model {
             77..80 => self.append_on_a_full_disk(),
             80..82 => {
                 let count = self.dir().purge(self.made);
-                self.tell(format!("purge: {count}"));
+                tell!(self, "purge: {count}");
             }
             82..87 => self.restart(true),
             87..90 => self.restart(false),
@@ -138,7 +138,7 @@ impl Model {
     }
 
     pub(crate) fn take_in(&mut self, made: Made) {
-        self.tell(format!("    {:?}", made.appended));
+        tell!(self, "    {:?}", made.appended);
         self.end = made.appended.last + 1;
         self.history.batches.push(made.appended);
         self.history.records.extend(made.records);
@@ -147,7 +147,7 @@ impl Model {
     pub(crate) fn append(&mut self) {
         let count = self.rng.random_range(1..6);
         let made = self.make_batches(count);
-        self.tell(format!("append {count} batches at {}, epoch {}", self.end, self.leader_epoch));
+        tell!(self, "append {count} batches at {}, epoch {}", self.end, self.leader_epoch);
         let results = self.try_append(&made);
         for (made, result) in made.into_iter().zip(results) {
             let appended = result.unwrap();
@@ -190,7 +190,7 @@ impl Model {
         self.disk.set_room(Some(room));
         let results = self.try_append(&made);
         let fitted = results.iter().take_while(|r| r.is_ok()).count();
-        self.tell(format!("append {count} batches at {} into {room} bytes: {fitted} fit", self.end));
+        tell!(self, "append {count} batches at {} into {room} bytes: {fitted} fit", self.end);
         for result in &results[fitted..] {
             let Err(AppendError::Storage(error)) = result else { panic!("{result:?} after one that failed") };
             assert!(error.is_full_disk(), "{error}");
@@ -205,7 +205,7 @@ impl Model {
             2 => {
                 let to = self.cut_place();
                 if self.log.truncate_to(to).is_ok() {
-                    self.tell(format!("  truncated to {to} all the same"));
+                    tell!(self, "  truncated to {to} all the same");
                     self.cut_to(to);
                 }
             }
@@ -223,13 +223,13 @@ impl Model {
     }
 
     fn flush(&mut self) {
-        self.tell(format!("flush at {}", self.end));
+        tell!(self, "flush at {}", self.end);
         assert_eq!(self.log.flush().unwrap(), self.end);
         self.durable_end = self.end;
     }
 
     fn checkpoint(&mut self) {
-        self.tell(format!("checkpoint, start {}", self.start));
+        tell!(self, "checkpoint, start {}", self.start);
         self.dir().checkpoint().unwrap();
         self.start_is_durable();
     }
@@ -240,7 +240,7 @@ impl Model {
 
     /// What the broker asks for beside the first requests after a start.
     fn finish_recovery(&mut self) {
-        self.tell("finish recovery".to_owned());
+        tell!(self, "finish recovery");
         self.dir().finish_recovery().unwrap();
         assert_eq!(self.log.flushed_offset(), self.end);
         self.durable_end = self.end;
@@ -250,7 +250,7 @@ impl Model {
     fn compact(&mut self) {
         let start = self.log.log_start_offset();
         let done = self.try_compact().map(|done| done.unwrap());
-        self.tell(format!("compact: {done:?}"));
+        tell!(self, "compact: {done:?}");
         self.adopt_compaction(start);
     }
 
@@ -280,7 +280,7 @@ impl Model {
         let high_watermark = self.rng.random_range(self.start..=self.end);
         self.log.set_high_watermark(high_watermark);
         let to = self.rng.random_range(self.start..=self.log.high_watermark());
-        self.tell(format!("delete records before {to}"));
+        tell!(self, "delete records before {to}");
         self.start = self.log.delete_records_before(to).unwrap();
         assert_eq!(self.start, to);
     }
@@ -289,7 +289,7 @@ impl Model {
         self.log.set_high_watermark(self.end);
         let retained = self.log.retain(self.made, Hold::NONE).unwrap();
         let start = self.log.log_start_offset();
-        self.tell(format!("retain: {} segments go, start {} -> {start}", retained.dropped.len(), self.start));
+        tell!(self, "retain: {} segments go, start {} -> {start}", retained.dropped.len(), self.start);
         assert!(start >= self.start && start <= self.end);
         if let Some(last) = retained.dropped.last() {
             assert!(last.end_offset <= start);
@@ -300,7 +300,7 @@ impl Model {
     /// To where a batch begins, as followers do; now and then to the start or below.
     fn truncate(&mut self) {
         let to = self.cut_place();
-        self.tell(format!("truncate to {to}, from {}", self.end));
+        tell!(self, "truncate to {to}, from {}", self.end);
         self.log.truncate_to(to).unwrap();
         self.cut_to(to);
     }

@@ -251,7 +251,8 @@ impl FileSystem for Faulty {
     fn write_at(&self, file: &File, _: &Path, parts: &[IoSlice<'_>], position: u64) -> io::Result<usize> {
         let mut state = self.0.lock().unwrap();
         state.check_room()?;
-        let mut bytes: Vec<u8> = parts.iter().flat_map(|part| part.iter().copied()).collect();
+        let mut bytes = Vec::new();
+        parts.iter().for_each(|part| bytes.extend_from_slice(part));
         if let Some(room) = &mut state.room {
             bytes.truncate(*room as usize);
             *room -= bytes.len() as u64;

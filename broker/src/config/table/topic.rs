@@ -33,7 +33,7 @@ pub(super) const DEFS: &[Def] = &[
         Check::Range(1, 17),
         Medium,
         ClusterWide,
-        "Known for lz4 where the broker itself compresses; the library has one level, which is used.",
+        "Level of lz4 where the broker itself compresses; 9, the default, is its fast method.",
     ),
     row(
         "compression.type",
