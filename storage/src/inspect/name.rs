@@ -4,7 +4,7 @@ use crate::checkpoint::{
     CLEAN_SHUTDOWN, HIGH_WATERMARK, LEADER_EPOCHS, LOG_START, META_PROPERTIES, PARTITION_METADATA, RECOVERY_POINT,
 };
 use crate::closed::CLOSED_INDEX;
-use crate::dir::UNFINISHED_IMPORT;
+use crate::dir::{DAMAGE_REPORT, UNFINISHED_IMPORT};
 
 /// Kafka's cleaner keeps here how far each partition is compacted.
 const CLEANER_OFFSETS: &str = "cleaner-offset-checkpoint";
@@ -66,6 +66,8 @@ pub enum FileKind {
     ClosedIndex,
     /// The mark of an import that did not end.
     UnfinishedImport,
+    /// What starts found damaged, for people.
+    DamageReport,
     /// Kafka's vote and leader of its metadata quorum, as JSON.
     QuorumState,
     /// The lock of a running broker.
@@ -91,6 +93,7 @@ impl FileKind {
             CLEAN_SHUTDOWN => return FileKind::CleanShutdown,
             CLOSED_INDEX => return FileKind::ClosedIndex,
             UNFINISHED_IMPORT => return FileKind::UnfinishedImport,
+            DAMAGE_REPORT => return FileKind::DamageReport,
             "quorum-state" => return FileKind::QuorumState,
             ".lock" => return FileKind::Lock,
             "bootstrap.checkpoint" => return FileKind::MetadataSnapshot { end_offset: 0, epoch: 0 },
@@ -154,6 +157,7 @@ mod tests {
         );
         assert_eq!(FileKind::of("cleaner-offset-checkpoint"), FileKind::OffsetCheckpoint);
         assert_eq!(FileKind::of("clean-shutdown-index"), FileKind::ClosedIndex);
+        assert_eq!(FileKind::of("damage-report.txt"), FileKind::DamageReport);
         assert_eq!(
             FileKind::of("00000000000000000120.log.deleted"),
             FileKind::Leftover { suffix: "deleted".to_owned() }

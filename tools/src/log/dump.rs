@@ -156,6 +156,7 @@ fn file(entry: &Entry, args: &DumpArgs, printer: &mut Printer) -> Result<(), Dum
             printer.note(&text, json!({"closed_index_bytes": entry.len}))
         }
         FileKind::UnfinishedImport => printer.note("an import did not end; the next one settles it", json!({})),
+        FileKind::DamageReport => printer.note("what starts found damaged, for people to read", json!({})),
         FileKind::QuorumState => small::quorum_state(path, printer),
         FileKind::KeySketch { base } => {
             let text = format!("{} bytes: a sketch of the distinct keys of the segment", entry.len);

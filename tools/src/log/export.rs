@@ -157,7 +157,7 @@ fn export(args: &ExportArgs) -> Result<(), ExportError> {
     if !there.is_empty() && !args.replace {
         return Err(ExportError::InTheWay(there.join(", ")));
     }
-    tell(&topics, &ids, args)?;
+    tell(&topics, &ids, &epoch_notes(&topics, &destination), args)?;
     if args.dry_run {
         return say(args, "nothing was done (--dry-run)");
     }
@@ -270,7 +270,33 @@ fn topic_ids<'a>(
     Ok(ids)
 }
 
-fn tell(topics: &Topics<'_>, ids: &BTreeMap<&str, Uuid>, args: &ExportArgs) -> Result<(), ExportError> {
+/// Kafka's controller counts the epochs of a partition on from where it was; each start of a broker is one.
+fn epoch_notes(topics: &Topics<'_>, destination: &Destination) -> Vec<String> {
+    let Some(image) = &destination.image else { return Vec::new() };
+    let mut notes = Vec::new();
+    for (topic, found) in topics {
+        let kafkas =
+            |partition: i32| image.topics.get(*topic)?.partitions.get(&partition).map(|known| known.leader_epoch);
+        let ahead = |one: &&&FoundPartition| kafkas(one.partition).is_some_and(|epoch| epoch + 1 < one.latest_epoch);
+        if let Some(one) = found.iter().find(ahead) {
+            notes.push(format!(
+                "leader epochs in {topic}-{} go up to {}, Kafka's are at {}: Kafka counts on from its own, and forgets where ours \
+                 began; records, offsets and clients are not affected",
+                one.partition,
+                one.latest_epoch,
+                kafkas(one.partition).unwrap_or_default(),
+            ));
+        }
+    }
+    notes
+}
+
+fn tell(
+    topics: &Topics<'_>,
+    ids: &BTreeMap<&str, Uuid>,
+    notes: &[String],
+    args: &ExportArgs,
+) -> Result<(), ExportError> {
     let size = |found: &[&FoundPartition]| found.iter().map(|one| one.bytes).sum::<u64>();
     if args.format == Format::Json {
         for (topic, found) in topics {
@@ -280,6 +306,9 @@ fn tell(topics: &Topics<'_>, ids: &BTreeMap<&str, Uuid>, args: &ExportArgs) -> R
             });
             writeln!(std::io::stdout(), "{line}")?;
         }
+        for note in notes {
+            writeln!(std::io::stdout(), "{}", json!({"type": "note", "note": note}))?;
+        }
         return Ok(());
     }
     let row = |(topic, found): (&&str, &Vec<&FoundPartition>)| {
@@ -287,6 +316,9 @@ fn tell(topics: &Topics<'_>, ids: &BTreeMap<&str, Uuid>, args: &ExportArgs) -> R
     };
     let rows: Vec<Vec<String>> = topics.iter().map(row).collect();
     output::table(&["TOPIC", "PARTITIONS", "SIZE", "TOPIC ID"], &rows).map_err(std::io::Error::other)?;
+    for note in notes {
+        writeln!(std::io::stdout(), "note: {note}")?;
+    }
     Ok(())
 }
 

@@ -186,7 +186,11 @@ pub(super) fn epochs(path: &Path, printer: &mut Printer) -> Printed {
 }
 
 pub(super) fn offsets(path: &Path, printer: &mut Printer) -> Printed {
-    let entries = match inspect::checkpoint_entries(&whole(path)?) {
+    let bytes = whole(path)?;
+    if bytes.is_empty() {
+        return printer.note("nothing yet", json!({}));
+    }
+    let entries = match inspect::checkpoint_entries(&bytes) {
         Ok(entries) => entries,
         Err(reason) => return printer.damage(None, None, &reason),
     };

@@ -84,6 +84,7 @@ fn root_entries(entries: Vec<Entry>, report: &mut Report) -> Result<Vec<Entry>, 
                     "an import did not end: no broker starts before the next one has settled it",
                 );
             }
+            FileKind::DamageReport => report.found(Kind::Note, &entry.path, "tells what starts found damaged"),
             FileKind::Unknown => report.found(Kind::Note, &entry.path, FOREIGN),
             _ => {}
         }
@@ -105,7 +106,8 @@ fn stray(name: &str) -> &'static str {
 }
 
 fn checkpoint(path: &Path, report: &mut Report) -> Result<Offsets, FileError> {
-    let Some(bytes) = files::small(path)? else { return Ok(Offsets::new()) };
+    // Kafka makes the file before there is anything to write into it.
+    let Some(bytes) = files::small(path)?.filter(|bytes| !bytes.is_empty()) else { return Ok(Offsets::new()) };
     match checkpoint_entries(&bytes) {
         Ok(entries) => Ok(entries.into_iter().map(|(topic, partition, offset)| ((topic, partition), offset)).collect()),
         Err(reason) => {
