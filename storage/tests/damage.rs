@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
+use jackdaw_protocol::records::Codec;
 use jackdaw_storage::{AppendError, FileSystem, Log, LogConfig, LogDir, LogDirOptions, Operation, StorageError};
 use parking_lot::Mutex;
 use rustix::io::Errno;
@@ -359,4 +360,66 @@ fn a_disk_that_fails_to_write_takes_its_directory_offline_and_the_batch_is_refus
     assert!(!dir.is_full());
     assert_eq!((values(&log), log.producers(), log.log_end_offset()), before);
     assert!(!dir.probe_space() || !dir.is_online(), "space does not heal it");
+}
+
+/// A disk that takes a few bytes of each write, and that fails to read on demand.
+#[derive(Default)]
+struct Stubborn {
+    cannot_read: std::sync::atomic::AtomicBool,
+}
+
+impl FileSystem for Stubborn {
+    fn write_at(&self, file: &File, _: &Path, parts: &[io::IoSlice<'_>], position: u64) -> io::Result<usize> {
+        let first = parts.iter().find(|part| !part.is_empty()).map_or(&[][..], |part| &part[..part.len().min(7)]);
+        std::os::unix::fs::FileExt::write_all_at(file, first, position)?;
+        Ok(first.len())
+    }
+
+    fn read_at(&self, file: &File, _: &Path, buffer: &mut [u8], position: u64) -> io::Result<usize> {
+        if self.cannot_read.load(std::sync::atomic::Ordering::SeqCst) {
+            return Err(Errno::IO.into());
+        }
+        let len = buffer.len().min(5);
+        std::os::unix::fs::FileExt::read_at(file, &mut buffer[..len], position)
+    }
+}
+
+#[test]
+fn writes_and_reads_that_take_less_than_asked_are_completed() {
+    let (temp, disk) = (fast_temp(), Arc::new(Stubborn::default()));
+    let all = {
+        let dir = open_with(temp.path(), &tiny(), |o| o.faults = Some(disk.clone()));
+        let log = create(&dir, &tiny());
+        for i in 0..20 {
+            append(&log, &sequenced(3, 0, i, &[&format!("value-{i}")])).unwrap();
+        }
+        log.flush().unwrap();
+        read_all(&log)
+    };
+    let dir = open_with(temp.path(), &tiny(), |o| o.faults = Some(disk));
+    assert_eq!((read_all(&only_log(&dir)), all.len()), (all, 20));
+}
+
+#[test]
+fn a_sector_that_cannot_be_read_is_an_error_with_the_file_s_name_and_appends_go_on() {
+    let (temp, disk) = (fast_temp(), Arc::new(Stubborn::default()));
+    let dir = open_with(temp.path(), &tiny(), |o| o.faults = Some(disk.clone()));
+    let log = create(&dir, &tiny());
+    for i in 0..40 {
+        append_all(&log, &[batch_of(Codec::None, &[(NOW + i, b"value")])], 0, NOW).pop().unwrap().unwrap();
+    }
+    disk.cannot_read.store(true, std::sync::atomic::Ordering::SeqCst);
+    let error = log.offset_for_timestamp(NOW + 3).unwrap_err().to_string();
+    assert!(error.contains(".log"), "{error}");
+    assert!(dir.is_online(), "one sector is not the disk");
+    append(&log, &batch(&["next"])).unwrap();
+    log.flush().unwrap();
+    disk.cannot_read.store(false, std::sync::atomic::Ordering::SeqCst);
+    assert_eq!(log.offset_for_timestamp(NOW + 3).unwrap().unwrap().offset, 3);
+    disk.cannot_read.store(true, std::sync::atomic::Ordering::SeqCst);
+    drop((log, dir));
+    let mut options = LogDirOptions::new(1);
+    options.faults = Some(disk);
+    let refused = LogDir::open(temp.path(), options, &|_| tiny(), &|_| {}).map(drop).unwrap_err();
+    assert!(refused.to_string().contains(".log"), "{refused}");
 }
