@@ -21,8 +21,12 @@ pub(crate) async fn run(broker: Arc<Broker>) {
     let mut ticks = tokio::time::interval(limits::CONNECTION_CHECK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let now = broker.clock.monotonic();
-    let upkeep =
-        |flusher: &Arc<Flusher>| Upkeep { dir: flusher.dir().clone(), busy: Arc::default(), checkpointed: now };
+    let upkeep = |flusher: &Arc<Flusher>| Upkeep {
+        dir: flusher.dir().clone(),
+        busy: Arc::default(),
+        checkpointed: now,
+        swept: now,
+    };
     let mut dirs: Vec<Upkeep> = broker.flushers().iter().map(upkeep).collect();
     let mut takes_writes = true;
     loop {
@@ -45,6 +49,7 @@ struct Upkeep {
     dir: Arc<LogDir>,
     busy: Arc<AtomicBool>,
     checkpointed: Duration,
+    swept: Duration,
 }
 
 impl Upkeep {
@@ -56,8 +61,12 @@ impl Upkeep {
         if !(is_full || checkpoint || has_deleted) || self.busy.swap(true, Ordering::AcqRel) {
             return;
         }
+        let sweep = now.saturating_sub(self.swept) >= limits::IDLE_FILES;
         if checkpoint {
             self.checkpointed = now;
+        }
+        if sweep {
+            self.swept = now;
         }
         let (dir, now_ms) = (self.dir.clone(), broker.clock.now_ms());
         let busy = Busy(self.busy.clone());
@@ -73,6 +82,9 @@ impl Upkeep {
             }
             if has_deleted {
                 dir.purge(now_ms);
+            }
+            if sweep {
+                dir.let_go_of_idle_files();
             }
         });
     }

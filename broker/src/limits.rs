@@ -56,6 +56,9 @@ pub const WRITE_DEADLINE: Duration = Duration::from_secs(60);
 /// How often idle and stalled connections are looked for.
 pub const CONNECTION_CHECK: Duration = Duration::from_secs(1);
 
+/// Files and maps that nobody used from one such round to the next are closed.
+pub const IDLE_FILES: Duration = Duration::from_secs(60);
+
 /// A start that takes longer tells so often how far it has come.
 pub const RECOVERY_REPORT: Duration = Duration::from_secs(3);
 

@@ -15,6 +15,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
 
 use crate::broker::Broker;
+use crate::cleaner::CleanerStats;
 use crate::limits;
 
 /// What a group loses, or may lose, in one partition.
@@ -132,6 +133,8 @@ impl Metrics {
         self.register_retention(&mut registry);
         register_logs(&mut registry, broker);
         register_dirs(&mut registry, broker);
+        register_cleaner(&mut registry, &broker.cleaner.stats);
+        gauge(&mut registry, "connections", "Open connections of clients", broker.connections.count());
         let mut text = String::new();
         encode(&mut text, &registry)?;
         Ok(text)
@@ -212,10 +215,11 @@ fn register_logs(registry: &mut Registry, broker: &Broker) {
 
 fn register_dirs(registry: &mut Registry, broker: &Broker) {
     let usable = Family::<OfDir, Gauge>::default();
-    let mut offline = 0;
+    let (mut offline, mut full) = (0, 0);
     for flusher in broker.flushers() {
         let dir = flusher.dir();
         offline += usize::from(!dir.is_online());
+        full += usize::from(dir.is_full());
         if let Ok((_, bytes)) = dir.total_and_usable_bytes() {
             let labels = OfDir { dir: dir.path().display().to_string() };
             usable.get_or_create(&labels).set(i64::try_from(bytes).unwrap_or(i64::MAX));
@@ -224,6 +228,23 @@ fn register_dirs(registry: &mut Registry, broker: &Broker) {
     register_damage(registry, broker);
     registry.register_with_unit("log_dir_usable", "Free space of the file system", Unit::Bytes, usable);
     gauge(registry, "log_dirs_offline", "Log directories that failed", offline);
+    gauge(registry, "log_dirs_full", "Log directories that refuse appends until there is space", full);
+}
+
+fn register_cleaner(registry: &mut Registry, stats: &CleanerStats) {
+    let counter = |value: &AtomicU64| {
+        let counter: Counter = Counter::default();
+        counter.inc_by(value.load(Ordering::Relaxed));
+        counter
+    };
+    let size = |value: &AtomicU64| usize::try_from(value.load(Ordering::Relaxed)).unwrap_or(usize::MAX);
+    registry.register("cleaner_rounds", "Rounds of compaction that came to their end", counter(&stats.rounds));
+    let read = counter(&stats.read_bytes);
+    registry.register_with_unit("cleaner_read", "Read by compaction", Unit::Bytes, read);
+    let help = "Partitions that are not compacted any more, since a round failed";
+    gauge(registry, "cleaner_uncleanable_partitions", help, size(&stats.uncleanable_partitions));
+    let help = "Share of cleanable bytes of the dirtiest log, when last looked at";
+    gauge(registry, "cleaner_max_dirty_percent", help, size(&stats.max_dirty_percent));
 }
 
 fn register_damage(registry: &mut Registry, broker: &Broker) {

@@ -122,6 +122,29 @@ fn idle_partitions_cost_neither_maps_nor_files() {
 }
 
 #[test]
+fn partitions_that_were_just_made_or_are_idle_again_cost_neither_maps_nor_files() {
+    let temp = fast_temp();
+    let config = LogConfig::default();
+    let dir = open(temp.path(), &config);
+    let logs: Vec<_> = (0..300).map(|i| dir.create("many", Uuid::nil(), i, config.clone()).unwrap()).collect();
+    assert_eq!(held_of(temp.path()), (0, 0));
+    for log in &logs {
+        append(log, &batch(&["a"])).unwrap();
+        assert_eq!(values(log), ["a"]);
+    }
+    assert_eq!(held_of(temp.path()), (300, 300));
+    dir.let_go_of_idle_files();
+    dir.let_go_of_idle_files();
+    assert_eq!(held_of(temp.path()).1, 300, "files with bytes that are not synced stay open");
+    dir.flush_many(&logs);
+    logs[0].read(0, 100, true, 1).unwrap();
+    dir.let_go_of_idle_files();
+    dir.let_go_of_idle_files();
+    assert_eq!(held_of(temp.path()), (0, 0));
+    assert!(logs.iter().all(|log| values(log) == ["a"]));
+}
+
+#[test]
 fn a_large_log_is_not_cold_where_it_was_just_written() {
     let temp = fast_temp();
     let dir = open(temp.path(), &LogConfig::default());

@@ -12,7 +12,7 @@ use jackdaw_test_support::messages::{DeleteRecordsRequest, DescribeLogDirsReques
 use jackdaw_test_support::requests::{self, text, topic};
 use jackdaw_test_support::{Broker, Client, Options, PATIENCE};
 
-use crate::configs::set;
+use crate::configs::{set, topic_config};
 
 const HOUR_MS: i64 = 3_600_000;
 const OFFSET_OUT_OF_RANGE: i16 = 1;
@@ -264,6 +264,78 @@ fn who_will_lose_records_is_told_before_and_when_they_go() {
 }
 
 #[test]
+fn who_will_lose_records_to_the_size_is_told_from_four_fifths_of_it() {
+    let broker = options().start();
+    let mut client = broker.client();
+    let size = i64::try_from(Batch::of((0..10).map(|i| format!("record {i} of ten"))).bytes().len()).unwrap();
+    // A segment goes when ten of its size come after it, and is near that when eight do.
+    create(&mut client, "sized", &[("retention.bytes", &(10 * size).to_string())]);
+    commit(&mut client, "lagging", "sized", 3);
+    for _ in 0..8 {
+        segment(&mut client, "sized", 0);
+    }
+    a_round(&mut client);
+    let told = |broker: &Broker| broker.said().lines().filter(|line| line.contains("will soon delete")).count();
+    assert_eq!(told(&broker), 0);
+    segment(&mut client, "sized", 0);
+    broker.wait_for_log("retention will soon delete");
+    let said = broker.said();
+    let line = said.lines().find(|line| line.contains("will soon delete")).unwrap();
+    let plain: String = line.chars().filter(|c| !c.is_ascii_control()).collect();
+    for part in ["lagging", "sized", "partition", "7", "retention.hold.groups"] {
+        assert!(plain.contains(part), "{part}: {plain}");
+    }
+    a_round(&mut client);
+    assert_eq!(start_of(&mut client, "sized"), 0);
+}
+
+#[test]
+fn a_hundred_losses_are_told_in_a_round_and_all_are_in_the_metrics() {
+    let broker = options().start();
+    let mut client = broker.client();
+    create(&mut client, "many", &[("retention.ms", "36000000")]);
+    for hours in [9, 1] {
+        segment(&mut client, "many", hours);
+    }
+    for group in 0..130 {
+        commit(&mut client, &format!("behind-{group}"), "many", 2);
+    }
+    set_ok(&mut client, "many", "retention.ms", "7200000");
+    starts_at(&mut client, "many", 10);
+    a_round(&mut client);
+    let said = broker.said();
+    let told = said.lines().filter(|line| line.contains("retention deleted records")).count();
+    assert!(told <= 100, "{told}");
+    assert!(said.contains("further losses to retention are in the metrics only"), "{said}");
+    let metrics = metrics(&broker);
+    let lost = metrics.lines().filter(|line| line.starts_with("jackdaw_retention_lost_records_total{")).count();
+    assert_eq!(lost, 130);
+}
+
+#[test]
+fn timestamps_of_the_future_are_bounded_and_what_they_keep_is_told_once() {
+    const INVALID_TIMESTAMP: i16 = 32;
+    let broker = options().start();
+    let mut client = broker.client();
+    let configs = [("retention.ms", "3600000"), ("message.timestamp.after.max.ms", "7200000")];
+    create(&mut client, "ahead", &configs);
+    let late = Batch::of(["x"]).timestamp(now_ms() + 3 * HOUR_MS);
+    let answer = requests::produce_bytes(&mut client, "ahead", 0, late.bytes());
+    assert_eq!(answer.error_code, INVALID_TIMESTAMP);
+    segment(&mut client, "ahead", -1);
+    segment(&mut client, "ahead", 9);
+    broker.wait_for_log("a segment holds timestamps of the future");
+    a_round(&mut client);
+    segment(&mut client, "ahead", 9);
+    a_round(&mut client);
+    assert_eq!(start_of(&mut client, "ahead"), 0);
+    let said = broker.said();
+    assert_eq!(said.lines().filter(|line| line.contains("timestamps of the future")).count(), 1, "{said}");
+    let (code, message) = set(&mut client, "ahead", "message.timestamp.after.max.ms", "-1");
+    assert!(code == 40 && message.contains("from 0 to 9223372036854775807"), "{code} {message}");
+}
+
+#[test]
 fn a_group_in_retention_hold_groups_keeps_what_it_has_not_consumed() {
     let broker = options().start();
     let mut client = broker.client();
@@ -310,6 +382,10 @@ fn a_hold_ends_where_its_bytes_do_and_does_not_stand_against_delete_records() {
         let (code, message) = set(&mut client, "bound", key, value);
         assert!(code == 40 && message.contains("from 0 to 9223372036854775807"), "{code} {message}");
     }
+    let shown = |client: &mut Client, key: &str| topic_config(client, "bound", key).value.unwrap().to_string();
+    assert_eq!(shown(&mut client, "retention.hold.groups"), "never");
+    assert_eq!(shown(&mut client, "retention.hold.max.bytes"), most);
+    assert_eq!(shown(&mut client, "retention.hold.max.ms"), "604800000");
 }
 
 #[test]
@@ -321,6 +397,7 @@ fn metrics_are_served_where_asked_for_and_nowhere_else() {
     let answer = metrics(&broker);
     assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
     assert!(answer.contains("jackdaw_log_offset_span{topic=\"seen\"} 10\n"), "{answer}");
+    assert!(answer.contains("jackdaw_connections ") && answer.contains("jackdaw_cleaner_rounds_total "), "{answer}");
     assert!(answer.contains("jackdaw_log_dirs_offline 0\n") && answer.trim_end().ends_with("# EOF"), "{answer}");
     let said = broker.said();
     let address = said.lines().find(|line| line.contains("metrics are served")).unwrap();

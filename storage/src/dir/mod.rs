@@ -104,6 +104,13 @@ impl LogDir {
         self.checkpoint()
     }
 
+    /// Closes files and maps that nobody has used since the last call, so that idle partitions hold none. To be called now
+    /// and then.
+    pub fn let_go_of_idle_files(&self) {
+        self.shared.disk.files.let_go_of_unused();
+        self.shared.disk.maps.let_go_of_unused();
+    }
+
     /// What is known to be damaged: what the start found, and what reads have met since.
     pub fn damaged_ranges(&self) -> Vec<DamagedRange> {
         self.shared.damaged_ranges()

@@ -120,7 +120,8 @@ impl Shared {
         self.disk.write_file(&path.join(PARTITION_METADATA), &encode_partition_metadata(topic_id))?;
         let end = End { offset: base, size: 0 };
         let active = Segment::active(Arc::clone(&self.disk), Arc::clone(path), base, capacity, end, Default::default());
-        active.adopt_file(self.disk.open_data(&active.path("log"), true)?);
+        // Not kept open: most partitions wait long for their first record, and many may be made at once.
+        self.disk.open_data(&active.path("log"), true)?;
         Ok(active)
     }
 

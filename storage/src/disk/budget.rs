@@ -82,6 +82,20 @@ impl<T> Budget<T> {
         self.sweep(&mut ring, steps);
     }
 
+    /// Lets go of what was not used since the last call. Costs as much as is held.
+    pub(crate) fn let_go_of_unused(&self) {
+        let mut ring = self.ring.lock();
+        ring.retain(|weak| {
+            let Some(slot) = weak.upgrade().filter(|slot| slot.value.load().is_some()) else { return false };
+            let stays = slot.pinned.load(Ordering::Relaxed) || slot.used.swap(false, Ordering::Relaxed);
+            if !stays {
+                slot.value.store(None);
+            }
+            stays
+        });
+        self.len.store(ring.len(), Ordering::Relaxed);
+    }
+
     /// How many things are held now.
     #[cfg(test)]
     pub(crate) fn held(&self) -> usize {
@@ -132,6 +146,25 @@ mod tests {
         budget.shrink();
         assert_eq!(budget.held(), 3);
         assert!(!budget.is_over());
+    }
+
+    #[test]
+    fn what_is_not_used_from_one_round_to_the_next_goes_and_pinned_ones_stay() {
+        let budget = Budget::new(10);
+        let slots: Vec<_> = (0..3).map(|_| Slot::empty()).collect();
+        for (i, slot) in slots.iter().enumerate() {
+            budget.admit(slot, Arc::new(i));
+        }
+        slots[0].pin(true);
+        budget.let_go_of_unused();
+        assert_eq!(budget.held(), 3);
+        assert!(slots[1].get().is_some());
+        budget.let_go_of_unused();
+        assert!(slots[0].get().is_some() && slots[1].get().is_some() && slots[2].get().is_none());
+        slots[0].pin(false);
+        budget.let_go_of_unused();
+        budget.let_go_of_unused();
+        assert_eq!(budget.held(), 0);
     }
 
     #[test]

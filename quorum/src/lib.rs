@@ -1,0 +1,20 @@
+//! The metadata quorum: openraft behind one door, with a log store of our own.
+//!
+//! - `frame`: pure; bytes of the journal, and what a crash may have left of them.
+//! - `journal`: one append-only file and the thread that alone writes and syncs it.
+//! - `store`: openraft's log storage on the journal.
+//! - `machine`: openraft's state machine: what the application makes of committed commands, and its snapshots.
+//!
+//! **Invariants.** A vote, truncation or purge is on the disk before it is acknowledged; entries are before their callback. All
+//! of them are written in the order in which they were asked for. The first failed write or sync ends the store: nothing is
+//! tried again, since the kernel may have dropped what it could not write. What a crash cut off is cut; what is damaged
+//! before the last sync is refused, since a voter that forgets may elect two leaders.
+
+mod frame;
+mod journal;
+mod machine;
+mod store;
+
+pub use journal::JournalError;
+pub use machine::{Machine, StateMachine};
+pub use store::{Command, Reply, Store, TypeConfig};
