@@ -89,7 +89,9 @@ impl Log {
         writer.sealed.retain(|sealed| segments.iter().any(|s| Arc::ptr_eq(s, &sealed.segment)));
         self.segments.store(Arc::new(segments.clone()));
         remove_snapshots_above(&self.disk, &self.path, offset)?;
-        writer.producers = load_producers(&self.disk, &self.path, &segments, offset)?;
+        // What a start has left below the log start may be anything: see `recovery`.
+        let kept = segments.partition_point(|s| s.end().offset <= self.log_start_offset());
+        writer.producers = load_producers(&self.disk, &self.path, &segments[kept..], offset)?;
         writer.producers.on_high_watermark(self.high_watermark());
         self.publish_stability(&writer.producers);
         writer.end = active.end();
