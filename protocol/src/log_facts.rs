@@ -49,8 +49,7 @@ facts! {
     keyed_records: 8, "Records with a key among those that the estimate saw.";
     seen_records: 9, "Records that the estimate saw.";
     seen_bytes: 10, "Bytes of the log that the estimate saw.";
-    hold_from_offset: 11, "From here on records are kept for groups that have not read them (`retention.hold.groups`).";
-    damaged_from_offset: 12, "The first offset that cannot be read because the log is damaged.";
+    damaged_from_offset: 11, "The first offset that cannot be read because the log is damaged.";
 }
 
 impl LogFacts {

@@ -337,6 +337,37 @@ fn a_truncation_without_room_for_its_copy_changes_nothing() {
 }
 
 #[test]
+fn a_truncation_of_everything_is_done_or_changes_nothing_however_little_room_there_is() {
+    let mut refused = 0;
+    for left in (0..400).step_by(2) {
+        let temp = fast_temp();
+        let disk = Small::new(PLENTY);
+        let dir = open_small(temp.path(), &tiny(), &disk);
+        let log = create(&dir, &tiny());
+        for i in 0..4 {
+            append(&log, &sequenced(5, 0, i, &[&format!("value-{i}")])).unwrap();
+        }
+        disk.make_room(left);
+        let kept = match log.truncate_to(0) {
+            Ok(()) => 0,
+            Err(error) => {
+                assert!(error.is_full_disk(), "{error}");
+                refused += 1;
+                4
+            }
+        };
+        assert!(dir.is_online(), "{left} bytes");
+        assert_eq!((log.log_start_offset(), log.log_end_offset()), (0, kept), "{left} bytes");
+        assert_eq!(values(&log).len() as i64, kept, "{left} bytes");
+        disk.make_room(PLENTY);
+        dir.probe_space();
+        append(&log, &batch(&["anew"])).unwrap();
+        assert_eq!(log.log_end_offset(), kept + 1);
+    }
+    assert!((1..200).contains(&refused), "{refused} of 200 refused: this proves nothing");
+}
+
+#[test]
 fn an_open_mode_replaces_what_was_there() {
     let temp = fast_temp();
     let path = temp.path().join("file");

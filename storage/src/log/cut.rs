@@ -29,6 +29,13 @@ struct Prefix {
     aside: PathBuf,
 }
 
+/// What a cut at the end of a log leaves. Its file is there before anything changes, so that a full disk changes nothing.
+enum Remains {
+    Prefix(Prefix),
+    /// One new segment, whose empty file this is.
+    Nothing(PathBuf),
+}
+
 impl Log {
     /// Moves the log start to `offset` (-1: the high watermark), never back, and removes the segments that lie wholly
     /// below. Returns the start now in force. It survives a crash once the directory's checkpoint was written.
@@ -71,14 +78,18 @@ impl Log {
             return Ok(());
         }
         let start_over = offset <= self.log_start_offset();
-        let prefix = if start_over { None } else { Some(self.prepare_prefix(offset)?) };
+        let remains = if start_over {
+            Remains::Nothing(self.prepare_empty(offset)?)
+        } else {
+            Remains::Prefix(self.prepare_prefix(offset)?)
+        };
         self.lower_checkpoints(offset, start_over)?;
         self.high_watermark.fetch_min(offset, Ordering::SeqCst);
         self.checkpoint_is_due();
         self.end.store(offset, Ordering::Release);
-        let cut = match prefix {
-            None => self.start_over(offset),
-            Some(prefix) => self.keep_prefix(&writer, prefix),
+        let cut = match remains {
+            Remains::Nothing(empty) => self.start_over(offset, empty),
+            Remains::Prefix(prefix) => self.keep_prefix(&writer, prefix),
         };
         // Past the first removed segment there is no way back to what the log was.
         let segments = cut.inspect_err(|error| self.disk.take_offline(error))?;
@@ -121,22 +132,29 @@ impl Log {
             .inspect_err(|_| self.start.store(start, Ordering::Release))
     }
 
+    /// Makes the file of a segment that begins at `offset`, under a name that a start does not look at.
+    fn prepare_empty(&self, offset: i64) -> Result<PathBuf, StorageError> {
+        let aside = self.empty_segment(offset).path("log.cleaned");
+        self.disk.remove_file(&aside)?;
+        self.disk.open_data(&aside, true)?;
+        Ok(aside)
+    }
+
     /// Nothing is kept: one new segment at `offset`.
-    fn start_over(&self, offset: i64) -> Result<Vec<Arc<Segment>>, StorageError> {
+    fn start_over(&self, offset: i64, empty: PathBuf) -> Result<Vec<Arc<Segment>>, StorageError> {
         for segment in self.segments.load().iter().rev() {
             segment.remove(self.config.load().file_delete_delay_ms)?;
         }
         remove_snapshots_above(&self.disk, &self.path, -1)?;
-        let active = Segment::active(
-            Arc::clone(&self.disk),
-            Arc::clone(&self.path),
-            offset,
-            self.config.load().segment_bytes,
-            End { offset, size: 0 },
-            Default::default(),
-        );
-        active.adopt_file(self.disk.open_data(&active.path("log"), true)?);
+        let active = self.empty_segment(offset);
+        self.disk.rename(&empty, &active.path("log"))?;
         Ok(vec![Arc::new(active)])
+    }
+
+    fn empty_segment(&self, offset: i64) -> Segment {
+        let (disk, path) = (Arc::clone(&self.disk), Arc::clone(&self.path));
+        let capacity = self.config.load().segment_bytes;
+        Segment::active(disk, path, offset, capacity, End { offset, size: 0 }, Default::default())
     }
 
     /// Copies the part of the segment that holds `offset` which lies below; the log stays as it is.
