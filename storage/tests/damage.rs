@@ -301,7 +301,7 @@ struct SlowSync {
 
 impl FileSystem for SlowSync {
     fn sync(&self, file: &File, path: &Path) -> io::Result<()> {
-        if path.to_str().unwrap().contains(self.slow) && path.extension().is_some_and(|e| e == "log") {
+        if path.to_str().unwrap().contains(self.slow) {
             self.begun.lock().send(()).unwrap();
             self.go_on.lock().recv().unwrap();
         }
@@ -313,7 +313,8 @@ impl FileSystem for SlowSync {
 fn a_slow_sync_stalls_neither_appends_nor_reads_nor_other_partitions() {
     let temp = fast_temp();
     let ((begun, has_begun), (go_on, told)) = (channel(), channel());
-    let disk = SlowSync { begun: Mutex::new(begun), go_on: Mutex::new(told), slow: "orders-0" };
+    let disk =
+        SlowSync { begun: Mutex::new(begun), go_on: Mutex::new(told), slow: "orders-0/00000000000000000000.log" };
     let dir = open_with(temp.path(), &tiny(), |o| o.faults = Some(Arc::new(disk)));
     let log = create(&dir, &tiny());
     let other = dir.create("orders", Uuid::from_u128(7), 1, tiny()).unwrap();
@@ -334,6 +335,34 @@ fn a_slow_sync_stalls_neither_appends_nor_reads_nor_other_partitions() {
         drop(go_on); // nobody waits any more: the next sync of that file would fail the test
     });
     assert_eq!(log.flushed_offset(), 1);
+}
+
+#[test]
+fn a_checkpoint_is_not_done_while_another_still_writes_what_it_is_to_say() {
+    let temp = fast_temp();
+    let ((begun, has_begun), (go_on, told)) = (channel(), channel());
+    let disk = SlowSync { begun: Mutex::new(begun), go_on: Mutex::new(told), slow: "log-start-offset-checkpoint" };
+    go_on.send(()).unwrap(); // a new directory gets its files
+    let dir = open_with(temp.path(), &tiny(), |o| o.faults = Some(Arc::new(disk)));
+    has_begun.recv().unwrap();
+    let log = create(&dir, &tiny());
+    append(&log, &batch(&["gone", "gone", "stays"])).unwrap();
+    log.set_high_watermark(3);
+    log.delete_records_before(2).unwrap();
+    std::thread::scope(|scope| {
+        let first = scope.spawn(|| dir.checkpoint());
+        has_begun.recv().unwrap();
+        let second = scope.spawn(|| dir.checkpoint());
+        let begun = std::time::Instant::now();
+        while !second.is_finished() && begun.elapsed() < std::time::Duration::from_millis(50) {
+            std::thread::yield_now();
+        }
+        let was_early = second.is_finished();
+        go_on.send(()).unwrap();
+        assert!(!was_early, "the new log start was not on the disk yet");
+        first.join().unwrap().unwrap();
+        second.join().unwrap().unwrap();
+    });
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use uuid::Uuid;
 
 use super::agenda::Agenda;
@@ -185,11 +185,15 @@ impl Shared {
 
     /// Writes the checkpoint files if they would say something new.
     pub(super) fn checkpoint_if_due(&self) -> Result<(), StorageError> {
-        if self.disk.checkpoint_due.load(Ordering::SeqCst) { self.checkpoint() } else { Ok(()) }
+        let gone = self.checkpointing.lock(); // what is being written now counts when it is on the disk
+        if self.disk.checkpoint_due.load(Ordering::SeqCst) { self.write_down(gone) } else { Ok(()) }
     }
 
     pub(crate) fn checkpoint(&self) -> Result<(), StorageError> {
-        let mut gone = self.checkpointing.lock();
+        self.write_down(self.checkpointing.lock())
+    }
+
+    fn write_down(&self, mut gone: MutexGuard<'_, HashSet<(Arc<str>, i32)>>) -> Result<(), StorageError> {
         self.disk.checkpoint_due.swap(false, Ordering::SeqCst);
         self.write_checkpoints().inspect_err(|_| self.disk.checkpoint_due.store(true, Ordering::SeqCst))?;
         gone.clear();
