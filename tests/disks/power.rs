@@ -40,7 +40,7 @@ struct Known {
     life: u64,
     /// Everything below was reported to be on the disk.
     synced: AtomicI64,
-    /// The log may reach up to here.
+    /// The log may reach up to here, and never did further: what was not synced may be gone, and may come back.
     appended: AtomicI64,
     /// The start that a checkpoint has.
     start: AtomicI64,
@@ -62,7 +62,7 @@ fn work(index: usize, log: &Log, known: &Known, dir: &LogDir, off: &AtomicBool, 
             }
             batches.push(Batch::check(builder.build()).unwrap());
         }
-        known.appended.store(offset, Ordering::Release);
+        known.appended.fetch_max(offset, Ordering::AcqRel);
         let appends: Vec<_> =
             batches.iter().map(|batch| Append { batch, leader_epoch: 0, origin: Origin::Client }).collect();
         out.clear();
@@ -92,14 +92,26 @@ fn work(index: usize, log: &Log, known: &Known, dir: &LogDir, off: &AtomicBool, 
     }
 }
 
+/// What lies in the directory of a log, for whoever looks into a failure.
+fn files(log: &Log) -> String {
+    let entries = std::fs::read_dir(log.path()).unwrap().map(|entry| {
+        let entry = entry.unwrap();
+        format!("{} {}", entry.file_name().display(), entry.metadata().map_or(0, |m| m.len()))
+    });
+    let mut entries: Vec<_> = entries.collect();
+    entries.sort();
+    format!("{log:?}, flushed {}: {}", log.flushed_offset(), entries.join(", "))
+}
+
 /// Everything synced is there, and what is there is what was appended.
 fn check(index: usize, log: &Log, known: &Known, context: &str) {
     let (start, end) = (log.log_start_offset(), log.log_end_offset());
     let (synced, appended) = (known.synced.load(Ordering::Acquire), known.appended.load(Ordering::Acquire));
     assert!(log.quarantine().is_none(), "{context}: log {index} is quarantined: {:?}", log.quarantine());
-    assert!(end >= synced, "{context}: log {index} ends at {end}, and {synced} was synced");
-    assert!(end <= appended, "{context}: log {index} ends at {end}, and only {appended} were appended");
-    assert!(start >= known.start.load(Ordering::Acquire), "{context}: log {index} starts at {start} again");
+    assert!(end >= synced, "{context}: log {index} ends at {end}, and {synced} was synced: {}", files(log));
+    assert!(end <= appended, "{context}: log {index} ends at {end}, and only {appended} were appended: {}", files(log));
+    let known_start = known.start.load(Ordering::Acquire);
+    assert!(start >= known_start, "{context}: log {index} starts at {start}, not {known_start}: {}", files(log));
     let mut offset = start;
     while offset < end {
         let slice = log.read(offset, 1 << 20, true, end).unwrap_or_else(|e| panic!("{context}: log {index}: {e}"));
@@ -163,7 +175,6 @@ pub(crate) fn cuts_lose_nothing_synced(kind: FileSystem, cuts: u64) {
         for (log, known) in logs.iter().zip(&known) {
             // What was found and is not synced may be gone the next time.
             known.synced.store(log.flushed_offset(), Ordering::Release);
-            known.appended.store(log.log_end_offset(), Ordering::Release);
         }
         let off = AtomicBool::new(false);
         std::thread::scope(|scope| {

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, IoSlice};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -109,6 +110,16 @@ impl DataFile {
     /// `fdatasync`: bytes and length are on the disk when it returns.
     pub(crate) fn sync(&self, disk: &Disk) -> Result<(), StorageError> {
         disk.change(Operation::Sync, &self.path, || self.system.sync(&self.file, &self.path))
+    }
+
+    /// Gives back the blocks beyond the end of the file, if it has any.
+    pub(crate) fn trim(&self, disk: &Disk) -> Result<(), StorageError> {
+        const BLOCK: u64 = 4096;
+        let metadata = self.file.metadata().map_err(|e| StorageError::io("measure", &self.path, e))?;
+        if metadata.blocks() * 512 <= metadata.len().next_multiple_of(BLOCK) {
+            return Ok(());
+        }
+        self.set_len(disk, metadata.len())
     }
 
     /// Cuts the file, or, with its own length, gives back the blocks reserved beyond. Must not cut below what a map

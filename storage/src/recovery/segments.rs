@@ -195,6 +195,11 @@ impl Loader<'_> {
             self.cut_bytes += cut;
             return Ok(false);
         }
+        if next_base.is_none() && !self.request.clean {
+            // A crash may have left records of before in the blocks beyond the end, and the next one may let the file
+            // grow over them before it has the bytes that were appended since.
+            file.trim(self.request.disk)?;
+        }
         let gaps_below = end.offset.max(self.checked_from).max(self.request.cleaned);
         if self.request.recovery_point.is_some() && next_base.is_some_and(|next| next > gaps_below) {
             // Where a log has been compacted, there are such gaps: ours only below the recovery point, Apache Kafka's
