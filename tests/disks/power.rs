@@ -40,7 +40,7 @@ struct Known {
     life: u64,
     /// Everything below was reported to be on the disk.
     synced: AtomicI64,
-    /// The log may reach up to here, and never did further: what was not synced may be gone, and may come back.
+    /// The log may reach up to here: what a start has not found does not come back.
     appended: AtomicI64,
     /// The start that a checkpoint has.
     start: AtomicI64,
@@ -62,7 +62,7 @@ fn work(index: usize, log: &Log, known: &Known, dir: &LogDir, off: &AtomicBool, 
             }
             batches.push(Batch::check(builder.build()).unwrap());
         }
-        known.appended.fetch_max(offset, Ordering::AcqRel);
+        known.appended.store(offset, Ordering::Release);
         let appends: Vec<_> =
             batches.iter().map(|batch| Append { batch, leader_epoch: 0, origin: Origin::Client }).collect();
         out.clear();
@@ -175,6 +175,7 @@ pub(crate) fn cuts_lose_nothing_synced(kind: FileSystem, cuts: u64) {
         for (log, known) in logs.iter().zip(&known) {
             // What was found and is not synced may be gone the next time.
             known.synced.store(log.flushed_offset(), Ordering::Release);
+            known.appended.store(log.log_end_offset(), Ordering::Release);
         }
         let off = AtomicBool::new(false);
         std::thread::scope(|scope| {
