@@ -22,6 +22,15 @@ const METADATA: &str = "__cluster_metadata";
 /// Asks whoever answers, again and again until its patience ends.
 pub(super) struct Admin {
     client: ChaosClient,
+    /// One for each node, which asks no other.
+    each: Vec<ChaosClient>,
+}
+
+/// What one node knows.
+pub(super) struct View {
+    /// Node ids of the brokers that are not fenced.
+    pub(super) brokers: Vec<i32>,
+    pub(super) topics: BTreeMap<String, Topic>,
 }
 
 /// A voter of the metadata quorum.
@@ -33,7 +42,38 @@ pub(super) struct Voter {
 
 impl Admin {
     pub(super) fn new(bootstrap: &[String]) -> Admin {
-        Admin { client: ChaosClient::new(bootstrap, 0) }
+        let each = bootstrap.iter().map(|address| ChaosClient::new(std::slice::from_ref(address), 0)).collect();
+        Admin { client: ChaosClient::new(bootstrap, 0), each }
+    }
+
+    /// What each node knows of the others and of all topics, in the order of their ids; the first error, if one does not say.
+    pub(super) async fn views(&mut self) -> Result<Vec<View>, ClientError> {
+        let mut views = Vec::new();
+        for client in &mut self.each {
+            let asked = async {
+                let client = client.get().await?;
+                Ok(View { brokers: client.nodes().await?, topics: client.topics().await? })
+            };
+            match attempt(asked).await {
+                Ok(view) => views.push(view),
+                Err(error) => {
+                    client.forget();
+                    return Err(error);
+                }
+            }
+        }
+        Ok(views)
+    }
+
+    /// Whether every leader of a topic answers as one.
+    pub(super) async fn all_lead(&mut self, topic: &Topic) -> Result<(), ClientError> {
+        let wanted: Vec<(i32, i64)> = topic.partitions.keys().map(|index| (*index, LATEST)).collect();
+        let asked = async { self.client.get().await?.list_offsets(&topic.name, &wanted, READ_COMMITTED).await };
+        let found = attempt(asked).await;
+        if found.is_err() {
+            self.client.forget();
+        }
+        found.map(drop)
     }
 
     /// Tries until it succeeds or time is up.
@@ -85,15 +125,6 @@ impl Admin {
     /// All topics, as whoever answers sees them.
     pub(super) async fn topics(&mut self) -> Result<BTreeMap<String, Topic>, ClientError> {
         let found = attempt(async { self.client.get().await?.topics().await }).await;
-        if found.is_err() {
-            self.client.forget();
-        }
-        found
-    }
-
-    /// Node ids of the brokers that are not fenced.
-    pub(super) async fn brokers(&mut self) -> Result<Vec<i32>, ClientError> {
-        let found = attempt(async { self.client.get().await?.nodes().await }).await;
         if found.is_err() {
             self.client.forget();
         }

@@ -9,7 +9,7 @@ use rand::{Rng, SeedableRng};
 use rustix::process::Signal;
 
 use super::RunError;
-use super::admin::Admin;
+use super::admin::{Admin, View};
 use super::fault::{Fault, Kind};
 use super::node::{Node, Plan};
 use super::switch::Switch;
@@ -349,29 +349,43 @@ impl Nemesis {
         }
     }
 
+    /// What any node still misses, or any leader.
     async fn missing(&mut self) -> Option<String> {
-        let brokers = match self.admin.brokers().await {
-            Ok(brokers) => brokers,
+        let views = match self.admin.views().await {
+            Ok(views) => views,
             Err(error) => return Some(error.to_string()),
         };
-        if brokers.len() < self.nodes.len() {
-            return Some(format!("only brokers {brokers:?} are there"));
+        let incomplete = (1..).zip(&views).find_map(|(node, view)| {
+            let why = incomplete(view, self.nodes.len())?;
+            Some(format!("node {node} says: {why}"))
+        });
+        if incomplete.is_some() {
+            return incomplete;
         }
-        let topics = match self.admin.topics().await {
-            Ok(topics) => topics,
-            Err(error) => return Some(error.to_string()),
-        };
-        for (name, topic) in &topics {
-            for (index, partition) in &topic.partitions {
-                if partition.leader < 0 {
-                    return Some(format!("{name}-{index} has no leader"));
-                }
-                if partition.in_sync.len() < partition.replicas.len() {
-                    let (is, all) = (&partition.in_sync, &partition.replicas);
-                    return Some(format!("{name}-{index} has only {is:?} of {all:?} in sync"));
-                }
+        let topics = views.into_iter().next().map(|view| view.topics).unwrap_or_default();
+        for topic in topics.values() {
+            if let Err(error) = self.admin.all_lead(topic).await {
+                return Some(error.to_string());
             }
         }
         None
     }
+}
+
+fn incomplete(view: &View, nodes: usize) -> Option<String> {
+    if view.brokers.len() < nodes {
+        return Some(format!("only brokers {:?} are there", view.brokers));
+    }
+    view.topics.iter().find_map(|(name, topic)| {
+        topic.partitions.iter().find_map(|(index, partition)| {
+            let (is, all) = (&partition.in_sync, &partition.replicas);
+            if partition.leader < 0 {
+                Some(format!("{name}-{index} has no leader"))
+            } else if is.len() < all.len() {
+                Some(format!("{name}-{index} has only {is:?} of {all:?} in sync"))
+            } else {
+                None
+            }
+        })
+    })
 }

@@ -189,9 +189,15 @@ impl Node {
         }
     }
 
-    /// SIGTERM, and waits for the end; one that does not stop is killed, and that is told.
+    /// SIGTERM, and waits for the end as [`Node::await_end`] does.
     pub(super) fn stop(&mut self) -> Result<(), RunError> {
         self.signal(Signal::TERM)?;
+        self.await_end();
+        Ok(())
+    }
+
+    /// Waits for the end after SIGTERM; one that does not stop is killed, and that is told.
+    pub(super) fn await_end(&mut self) {
         let started = Instant::now();
         while let Some(child) = &mut self.child {
             match child.try_wait() {
@@ -203,7 +209,6 @@ impl Node {
                 _ => std::thread::sleep(Duration::from_millis(5)),
             }
         }
-        Ok(())
     }
 
     /// Notices that the process ended by itself; `why` it was allowed to, if it was.

@@ -7,11 +7,13 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use jackdaw_checker::entry::Mark;
+use rustix::process::Signal;
 
 use super::admin::Admin;
 use super::fault::{Fault, Schedule};
 use super::history::Recorder;
 use super::nemesis::Nemesis;
+use super::node::Target;
 use super::setup::{self, Means};
 use super::timeline::{Happened, millis};
 use super::verdict::{self, Ended};
@@ -224,9 +226,18 @@ async fn finish(
     ended.complaints.extend(unread.into_iter().map(|key| format!("the final read did not end: {key}")));
     recorder.finish()?;
     bar.set_message("stopping, and comparing replicas");
+    // All at once: the last of them has no quorum to leave.
     for node in &mut nemesis.nodes {
         node.look("the end", false);
-        node.stop()?;
+        node.signal(Signal::TERM)?;
+    }
+    for node in &mut nemesis.nodes {
+        let before = node.deaths.len();
+        node.await_end();
+        if matches!(nemesis.plan.target, Target::Kafka(_)) {
+            // It waits for a controller that stopped as well.
+            node.deaths.truncate(before);
+        }
         ended.complaints.append(&mut node.deaths);
     }
     Ok(())
