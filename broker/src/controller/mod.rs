@@ -2,5 +2,11 @@
 //! [`Topics::change`](crate::topics::Topics::change).
 //!
 //! - `election`: who leads a partition, and who may (ISR, ELR).
+//! - `registration`: who may be a broker, what its heartbeats lead to, how it leaves.
+//! - `liveness`: who is heard.
+//! - `size_rule`: what any broker or topic accepts, every broker can fetch.
 
 pub mod election;
+pub mod liveness;
+pub mod registration;
+pub mod size_rule;
