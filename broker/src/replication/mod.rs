@@ -1,0 +1,4 @@
+//! Replication by Kafka's leader and follower fetch: pure machines for both sides.
+
+pub mod follower;
+pub mod leader;
