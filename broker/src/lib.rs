@@ -13,6 +13,7 @@ pub mod broker;
 pub mod cleaner;
 pub mod clock;
 pub mod config;
+pub mod controller;
 pub mod coordinator;
 pub mod dirs;
 pub mod fetch;

@@ -157,6 +157,10 @@ pub enum ApplyError {
     UnknownTopic(Uuid),
     #[error("metadata creates topic '{0}' twice")]
     TopicExists(String),
+    #[error("metadata names partition {partition} of topic id {id}, which has no such partition")]
+    UnknownPartition { id: Uuid, partition: i32 },
+    #[error("metadata names broker {broker} with epoch {epoch}, which is not registered")]
+    UnknownBroker { broker: i32, epoch: i64 },
 }
 
 /// The state machine.
@@ -171,6 +175,10 @@ impl Catalog {
     /// The state.
     pub fn image(&self) -> &Image {
         &self.image
+    }
+
+    pub(super) fn image_mut(&mut self) -> &mut Image {
+        &mut self.image
     }
 
     /// Applies one committed record.
@@ -221,7 +229,23 @@ impl Catalog {
             Record::FeatureLevelChanged { name, level } => {
                 Arc::make_mut(&mut self.image.features).insert(name.clone(), *level);
             }
+            Record::PartitionChanged { id, partition, state } => {
+                let unknown = ApplyError::UnknownPartition { id: *id, partition: *partition };
+                let topic = self.image.topic_by_id(*id).ok_or(ApplyError::UnknownTopic(*id))?;
+                let index = usize::try_from(*partition).ok().filter(|index| *index < topic.partitions.len());
+                let index = index.ok_or(unknown)?;
+                self.edit(*id, |topic| topic.partitions[index] = state.clone().into())?;
+            }
             Record::BrokerStarted { broker } => self.start_epochs_led_by(*broker),
+            Record::BrokerRegistered { broker, registration, unclean, defaults } => {
+                self.register(*broker, registration, *unclean, *defaults);
+            }
+            Record::BrokerFenced { broker, epoch, defaults } => self.fence(*broker, *epoch, *defaults)?,
+            Record::BrokerUnfenced { broker, epoch, defaults } => self.unfence(*broker, *epoch, *defaults)?,
+            Record::BrokerInControlledShutdown { broker, epoch, defaults } => {
+                self.begin_shutdown(*broker, *epoch, *defaults)?;
+            }
+            Record::BrokerUnregistered { broker } => self.unregister(*broker)?,
             Record::LogDirsChanged { broker, dirs } => {
                 Arc::make_mut(&mut self.image.log_dirs).insert(*broker, dirs.clone());
             }
@@ -471,8 +495,7 @@ fn new_partitions(assignments: &[Vec<i32>], existing: &[PartitionImage]) -> Vec<
     }
     let mut begin = |replicas| {
         let replicas: Arc<[i32]> = known.entry(replicas).or_insert_with(|| replicas.into()).clone();
-        let leader = replicas.first().copied().unwrap_or(-1);
-        PartitionImage { isr: replicas.clone(), replicas, leader, leader_epoch: 0 }
+        PartitionImage::new(replicas)
     };
     assignments.iter().map(|replicas| begin(replicas.as_slice())).collect()
 }

@@ -1,10 +1,11 @@
 //! Topics, their partitions and configs: what exists, and where.
 //!
-//! Reading order: `record` (the changes that can happen), `image` (what they add up to), `names` (which names a topic
+//! Reading order: `record` (the changes that can happen), `image` (what they add up to), `brokers` (what follows for partitions when brokers come and go), `names` (which names a topic
 //! may have), `catalog` (commands in, records or errors out), `store` (the log of records), `registry` (what is open
 //! here), `hosting` (how it is opened), `dynamic` (settings of brokers and groups), and this file, which ties them: a command becomes records, the records become durable, are applied, and then
 //! logs are made or deleted until they match. The quorum will take the place of the second step.
 
+mod brokers;
 pub mod catalog;
 mod dynamic;
 mod hosting;
@@ -92,6 +93,20 @@ pub enum DeleteTopicError {
     UnknownTopicId,
     #[error("{0}")]
     Storage(String),
+}
+
+/// Why the metadata was not changed.
+#[derive(Debug, thiserror::Error)]
+pub enum ChangeError {
+    /// Another node decides, or nobody at the moment.
+    #[error("this node is not the active controller{}", leader.map_or(String::new(), |id| format!("; node {id} is")))]
+    NotController {
+        /// Who is, if that is known.
+        leader: Option<i32>,
+    },
+    /// The record could not be made durable.
+    #[error(transparent)]
+    Storage(#[from] StoreError),
 }
 
 /// Why configs were not changed.
@@ -363,6 +378,24 @@ impl Topics {
         Ok(())
     }
 
+    /// Changes the metadata as the active controller: `decide` sees the state as of now and gives the records of the
+    /// change, with an answer for the caller. Commands take turns, so the state is still this when the records are
+    /// applied. When it returns, the change is durable and published here. With no records nothing happens.
+    ///
+    /// # Errors
+    /// Nothing was changed then, or, after [`ChangeError::Storage`], nobody knows.
+    pub fn change<T>(&self, decide: impl FnOnce(&Catalog) -> (Vec<Record>, T)) -> Result<T, ChangeError> {
+        let mut writer = self.writer.lock();
+        let (records, answer) = decide(&writer.catalog);
+        if !records.is_empty() {
+            let before = writer.catalog.image().clone();
+            self.commit(&mut writer, &records)?;
+            let touched = touched(&before, writer.catalog.image());
+            self.reconcile(&writer, &touched, &mut FoundLogs::default());
+        }
+        Ok(answer)
+    }
+
     /// A producer id that no other producer has or had.
     pub fn next_producer_id(&self) -> Result<i64, StoreError> {
         let mut block = self.producer_ids.lock();
@@ -509,15 +542,29 @@ fn ids(records: &[Record]) -> Vec<Uuid> {
         | Record::PartitionsAdded { id, .. }
         | Record::TopicRemoved { id }
         | Record::LeaderEpochsRaised { id, .. }
+        | Record::PartitionChanged { id, .. }
         | Record::TopicConfigsChanged { id, .. } => Some(*id),
         Record::BrokerConfigsChanged { .. }
         | Record::GroupConfigsChanged { .. }
         | Record::ProducerIdsAllocated { .. }
         | Record::FeatureLevelChanged { .. }
         | Record::BrokerStarted { .. }
+        | Record::BrokerRegistered { .. }
+        | Record::BrokerFenced { .. }
+        | Record::BrokerUnfenced { .. }
+        | Record::BrokerInControlledShutdown { .. }
+        | Record::BrokerUnregistered { .. }
         | Record::LogDirsChanged { .. } => None,
     };
     records.iter().filter_map(id).collect()
+}
+
+/// The topics that differ. Images share what is the same, so this costs a comparison of pointers for each topic.
+fn touched(before: &Image, after: &Image) -> Vec<Uuid> {
+    let gone = before.topics().filter(|topic| after.topic_by_id(topic.id).is_none()).map(|topic| topic.id);
+    let is_other =
+        |topic: &&Arc<TopicImage>| !before.topic_by_id(topic.id).is_some_and(|known| Arc::ptr_eq(known, topic));
+    gone.chain(after.topics().filter(is_other).map(|topic| topic.id)).collect()
 }
 
 fn fail_all<T, E: Clone>(results: &mut [Result<T, E>], error: E) {
