@@ -2,3 +2,6 @@
 
 pub mod follower;
 pub mod leader;
+mod view;
+
+pub use view::{BrokerView, Brokers, View, Wish};

@@ -76,9 +76,6 @@ impl Log {
         let mut writer = self.writer.lock();
         self.check_writable()?;
         if offset >= writer.end.offset {
-            // Epochs of leaders who never appended would be in the way of those that follow (KAFKA-10706).
-            let end = writer.end.offset;
-            writer.epochs_dirty |= writer.epochs.truncate_end(end);
             return Ok(());
         }
         let start_over = (offset <= self.log_start_offset()).then_some(offset);

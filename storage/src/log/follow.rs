@@ -70,6 +70,14 @@ impl Log {
         Ok(self.log_end_offset())
     }
 
+    /// Drops epochs that began where the log ends: their leaders never appended, and they would hide from another leader
+    /// which epoch the last record is of (KAFKA-10706).
+    pub fn forget_empty_epochs(&self) {
+        let mut writer = self.writer.lock();
+        let end = writer.end.offset;
+        writer.epochs_dirty |= writer.epochs.truncate_end(end);
+    }
+
     fn check_fence(&self, writer: &Writer, epoch: i32) -> Result<(), AppendError> {
         if epoch < writer.fence { Err(AppendError::Fenced { epoch, current: writer.fence }) } else { Ok(()) }
     }
