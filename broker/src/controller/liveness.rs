@@ -65,7 +65,8 @@ impl Liveness {
         self.looked = now;
         let before = std::mem::take(&mut self.sessions);
         for (broker, epoch) in brokers {
-            let connection = before.get(&broker).filter(|known| known.epoch == epoch).and_then(|known| known.connection);
+            let connection =
+                before.get(&broker).filter(|known| known.epoch == epoch).and_then(|known| known.connection);
             let dial_at = connection.is_none().then_some(now + INTRODUCTION);
             self.sessions.insert(broker, Session { epoch, heard: now, connection, dial_at, dialing: false });
         }

@@ -356,8 +356,7 @@ fn offline_records(image: &Image, beat: &Beat, defaults: ElectionDefaults) -> Ve
         }
         let rules = rules(topic, &image.cluster_configs, defaults);
         let lost = [broker];
-        let goal =
-            Goal { isr: Some(&others), lost: &lost, ..Goal::elect(Election::Online, rules.min_insync_replicas) };
+        let goal = Goal { isr: Some(&others), lost: &lost, ..Goal::elect(Election::Online, rules.min_insync_replicas) };
         let state = settle(partition, &goal, &may_lead)?.state();
         Some(Record::PartitionChanged { id: *id, partition: *index, state })
     };

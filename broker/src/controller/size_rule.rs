@@ -5,7 +5,6 @@
 //! registration, a setting made at run time, a topic. Only what a change brings in is held against it, so that an old
 //! conflict keeps nobody from repairing another.
 
-use crate::topics::catalog::Catalog;
 use crate::topics::image::{Configs, Image};
 use crate::topics::record::Registration;
 
@@ -75,9 +74,10 @@ fn sizes(id: i32, registration: &Registration, cluster: &Configs, own: Option<&C
 }
 
 fn all_sizes(image: &Image) -> impl Iterator<Item = Sizes> {
-    image.brokers.iter().map(|(id, broker)| {
-        sizes(*id, &broker.registration, &image.cluster_configs, image.broker_configs.get(id))
-    })
+    image
+        .brokers
+        .iter()
+        .map(|(id, broker)| sizes(*id, &broker.registration, &image.cluster_configs, image.broker_configs.get(id)))
 }
 
 fn topic_sizes(image: &Image) -> impl Iterator<Item = (&str, u64)> {
@@ -116,9 +116,8 @@ pub fn check_registration(image: &Image, broker: i32, registration: &Registratio
         check_brokers(&this, &other)?;
         check_brokers(&other, &this)?;
     }
-    topic_sizes(image).try_for_each(|(name, bytes)| {
-        check_pair(&this, || Accepts::Topic { name: name.to_owned(), bytes }, bytes)
-    })
+    topic_sizes(image)
+        .try_for_each(|(name, bytes)| check_pair(&this, || Accepts::Topic { name: name.to_owned(), bytes }, bytes))
 }
 
 /// Whether a topic with these overrides may be made, or be altered to have them. One that inherits follows
@@ -155,13 +154,6 @@ pub fn check_configs(image: &Image, broker: Option<i32>, after: &Configs) -> Res
         then.iter().try_for_each(|fetcher| check_brokers(fetcher, leader))?;
     }
     Ok(())
-}
-
-impl Catalog {
-    /// [`check_topic`] in words.
-    pub(crate) fn check_size_of(&self, topic: &str, configs: &Configs) -> Result<(), String> {
-        check_topic(self.image(), topic, configs).map_err(|conflict| conflict.to_string())
-    }
 }
 
 #[cfg(test)]
