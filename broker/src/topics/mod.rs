@@ -22,6 +22,7 @@ pub mod store;
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use jackdaw_storage::StorageError;
@@ -33,6 +34,7 @@ use crate::config::{Config, TopicConfig};
 use crate::controller::placement::{Broker, State};
 use crate::dirs::FailedDir;
 use crate::partition::{Flusher, Partition};
+use crate::replication::View;
 
 use catalog::{
     AddPartitions, AddPartitionsError, Catalog, CheckConfigs, CreateTopic, CreateTopicError, PRODUCER_ID_BLOCK, Rules,
@@ -66,6 +68,7 @@ pub struct Topics {
     moves: Moves,
     writer: Mutex<Writer>,
     registry: ArcSwap<Registry>,
+    view: Arc<View>,
     producer_ids: Mutex<Range<i64>>,
 }
 
@@ -136,8 +139,10 @@ impl Topics {
         let store = Store::open(&dirs.iter().map(|flusher| flusher.dir().clone()).collect::<Vec<_>>(), &failed_dirs)?;
         let mut catalog = Catalog::default();
         store.replay(&mut catalog)?;
+        let (node_id, lag_max) = (config.load().node_id, config.load().replica_lag_time_max_ms);
         let topics = Topics {
-            node_id: config.load().node_id,
+            node_id,
+            view: View::new(node_id, clock.clone(), Duration::from_millis(lag_max)),
             clock,
             config,
             dirs,
@@ -172,6 +177,11 @@ impl Topics {
             tracing::error!(%error, "a partition is offline");
         }
         self.note_dirs(&mut writer, &found)
+    }
+
+    /// What partitions see of the cluster.
+    pub fn view(&self) -> &Arc<View> {
+        &self.view
     }
 
     /// The metadata as of now.
@@ -468,7 +478,8 @@ impl Topics {
             };
             let before = registry.topic_by_id(id).cloned();
             let (node_id, dirs, moves) = (self.node_id, &self.dirs[..], &self.moves);
-            let mut opener = Opener { node_id, dirs, moves, topic, config: &config, found, load: &mut load };
+            let view = &self.view;
+            let mut opener = Opener { node_id, dirs, moves, topic, config: &config, found, load: &mut load, view };
             let hosted = (0..topic.partitions.len()).map(|index| {
                 if let Some(known) = before.as_ref().and_then(|before| before.hosted.get(index)) {
                     // One that is offline stays so: an empty log elsewhere would hide that it is.
