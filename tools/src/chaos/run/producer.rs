@@ -41,20 +41,20 @@ pub(super) async fn run(number: u32, load: Arc<Load>, recorder: Arc<Recorder>, s
     let process = recorder.process(number, None);
     let mut random = StdRng::seed_from_u64(load.seed ^ u64::from(number) << 32);
     let mut client = ChaosClient::new(&load.bootstrap, u64::from(number));
-    // A producer id goes with sequences of each partition: one identity per key.
-    let mut identities: Vec<Option<Identity>> = load.keys.iter().map(|_| None).collect();
+    let mut identity: Option<Identity> = None;
+    // A key of its own: one that stands still holds up no other.
+    let at = number as usize % load.keys.len();
+    let key = &load.keys[at];
     while !stop.load(Ordering::Relaxed) {
         tokio::time::sleep(load.pause.mul_f64(random.random_range(0.5..1.5))).await;
-        let at = random.random_range(0..load.keys.len());
-        if load.acks == -1 && identities[at].is_none() {
-            identities[at] = new_identity(&mut client).await;
-            if identities[at].is_none() {
+        if load.acks == -1 && identity.is_none() {
+            identity = new_identity(&mut client).await;
+            if identity.is_none() {
                 continue;
             }
         }
         let count = random.random_range(1..=RECORDS_MAX);
         let first = recorder.values(count);
-        let key = &load.keys[at];
         let sends = |offset: Option<i64>| {
             let sends = (0..count).map(|i| Micro::Send {
                 key: key.name.clone(),
@@ -64,7 +64,7 @@ pub(super) async fn run(number: u32, load: Arc<Load>, recorder: Arc<Recorder>, s
             sends.collect::<Vec<_>>()
         };
         let began = process.invoke(Function::Send, sends(None));
-        let bytes = batch(identities[at].as_mut(), first, count);
+        let bytes = batch(identity.as_mut(), first, count);
         let sent = send(&mut client, key, &load, &bytes).await;
         let acknowledged = matches!(sent, Sent::At(_));
         let ended = match sent {
@@ -73,13 +73,12 @@ pub(super) async fn run(number: u32, load: Arc<Load>, recorder: Arc<Recorder>, s
             Sent::Unknown(why) => {
                 let ended = process.failed(EntryType::Info, Function::Send, &why);
                 process.crash();
-                identities.iter_mut().for_each(|identity| *identity = None);
                 client.forget();
                 ended
             }
         };
         if !acknowledged {
-            identities[at] = None;
+            identity = None;
         }
         recorder.sample(Sample { key: u32::try_from(at).unwrap_or(0), began, ended, acknowledged });
     }

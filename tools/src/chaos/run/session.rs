@@ -31,7 +31,8 @@ const HEAL_MAX: Duration = Duration::from_secs(90);
 /// How long clients may take to end their last operations.
 const LAST_OPERATIONS: Duration = Duration::from_secs(60);
 const FINAL_READS: Duration = Duration::from_secs(120);
-const PRODUCERS: u32 = 6;
+/// Of our own producers, each with one key.
+const PRODUCERS_MAX: u32 = 48;
 const CONSUMERS: u32 = 3;
 
 /// Runs it; whether all is well.
@@ -60,13 +61,14 @@ pub(super) async fn run(args: &RunArgs, means: &Means) -> Result<bool, RunError>
     bar.set_message("starting");
     nemesis.start_all()?;
     prepare(args, &mut nemesis).await?;
+    let producers = args.partitions.unsigned_abs().min(PRODUCERS_MAX);
     let load = Arc::new(Load {
         bootstrap,
         keys,
         seed,
         acks: if args.acks == "all" { -1 } else { 1 },
-        pause: Duration::from_secs_f64(f64::from(PRODUCERS) / f64::from(args.rate)),
-        producers: PRODUCERS,
+        pause: Duration::from_secs_f64(f64::from(producers) / f64::from(args.rate)),
+        producers,
         consumers: CONSUMERS,
     });
     let recorder = Arc::new(Recorder::create(&out.join("history.jsonl"))?);
