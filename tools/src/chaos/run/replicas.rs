@@ -133,8 +133,8 @@ mod tests {
     fn equal_logs_are_equal_however_they_are_cut_into_segments() {
         let (a, b, c) = (batch(0, "a"), batch(1, "b"), batch(2, "c"));
         let zeroes = vec![0; 200];
-        let one: &[&[Vec<u8>]] = &[&[a.clone(), b.clone()], &[c.clone()]];
-        let other: &[&[Vec<u8>]] = &[&[a], &[b, c, zeroes]];
+        let one: &[&[Vec<u8>]] = &[&[a.clone(), b.clone()], std::slice::from_ref(&c)];
+        let other: &[&[Vec<u8>]] = &[std::slice::from_ref(&a), &[b, c.clone(), zeroes]];
         assert_eq!(compared(3, &[one, other]), Vec::<String>::new());
     }
 
