@@ -205,8 +205,7 @@ async fn the_leader_knows_how_far_each_member_is() {
 async fn members_come_and_go_under_faults_and_nothing_is_lost() {
     for seed in 0..6 {
         let mut world = World::of(3, seed).await;
-        let mut fresh = 4;
-        for _ in 0..4 {
+        for fresh in 4..8 {
             world.leader().await;
             world.net.lock().weather = Weather { loss: 0.1, repeat: 0.1, delay_ms: 20 };
             world.say().await;
@@ -239,7 +238,6 @@ async fn members_come_and_go_under_faults_and_nothing_is_lost() {
             world.crash(gone);
             world.platters.remove(&gone);
             world.say().await;
-            fresh += 1;
         }
         world.heal().await;
         let (_, leader) = world.leader().await;
