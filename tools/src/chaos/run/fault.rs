@@ -74,8 +74,8 @@ pub(super) enum Kind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Need {
     Nothing,
-    /// A network of its own.
-    Network,
+    /// Packets in its own hands: to TCP, a proxy can do the rest.
+    Packets,
     /// A file system for each node.
     Volumes,
     /// A wall clock that can be made to jump.
@@ -96,8 +96,7 @@ impl Kind {
 
     pub(super) fn need(self) -> Need {
         match self {
-            Kind::Mute | Kind::Deafen | Kind::Ring | Kind::IsolateLeader | Kind::IsolateController => Need::Network,
-            Kind::Loss | Kind::Delay | Kind::Disorder | Kind::Resets => Need::Network,
+            Kind::Disorder => Need::Packets,
             Kind::PowerCut | Kind::PowerCutAll | Kind::FullDisk | Kind::SlowDisk => Need::Volumes,
             Kind::ClockJump => Need::Clock,
             Kind::Membership => Need::DynamicQuorum,

@@ -1,6 +1,6 @@
 //! `jackdaw chaos run`: a cluster of its own, clients that write down what they see, and whatever can go wrong.
 //!
-//! In the order of reading: `fault` (what can be done, and the seeded schedule), `nemesis` (does and undoes it), `net` and `switch`
+//! In the order of reading: `fault` (what can be done, and the seeded schedule), `nemesis` (does and undoes it), `net`, `switch` and `proxy`
 //! (the network), `volume` (the disks), `node` (the processes); `workload`, `producer`, `consumer` and `rdkafka` (the clients), which
 //! write `history`; and at the end `replicas` (the bytes), `timeline` and `plot` (what it cost), `verdict` (all of it).
 
@@ -9,12 +9,14 @@ mod client;
 mod consumer;
 mod fault;
 mod history;
+mod links;
 mod nemesis;
 mod net;
 mod node;
 mod packet;
 mod plot;
 mod producer;
+mod proxy;
 mod rdkafka;
 mod replicas;
 mod session;
@@ -44,7 +46,8 @@ use fault::Kind;
 /// check` does), and compares the replicas' logs byte by byte.
 ///
 /// Everything it needs is its own, and gone when it ends: it reaches no other address and no other process. Where namespaces
-/// are not allowed it runs on loopback; what a kind of fault needs and this machine lacks is left out, and said.
+/// are not allowed it runs on loopback, with proxies between the nodes; what a kind of fault needs and this machine lacks is left
+/// out, and said.
 ///
 /// Exit codes: 0 all is well; 1 it is not; 2 it could not be run.
 #[derive(Debug, Args)]
@@ -97,7 +100,7 @@ pub(crate) struct RunArgs {
     /// Size of each node's disk
     #[arg(long, value_name = "MIB", default_value_t = 512, value_parser = clap::value_parser!(u64).range(128..=65_536))]
     disk: u64,
-    /// Make no namespaces and no disks: processes on loopback, and only faults that need neither
+    /// Make no namespaces and no disks: processes on loopback, with proxies between them
     #[arg(long)]
     loopback: bool,
     #[command(flatten)]

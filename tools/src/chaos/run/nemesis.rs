@@ -11,8 +11,8 @@ use rustix::process::Signal;
 use super::RunError;
 use super::admin::{Admin, View};
 use super::fault::{Fault, Kind};
+use super::links::Links;
 use super::node::{Node, Plan};
-use super::switch::Switch;
 use super::workload::Key;
 
 /// How long it may take to learn who leads, before somebody is taken by chance.
@@ -23,7 +23,7 @@ const CLOCK_JUMP_MAX: i64 = 3600;
 pub(super) struct Nemesis {
     pub(super) plan: Plan,
     pub(super) nodes: Vec<Node>,
-    pub(super) switch: Option<Switch>,
+    pub(super) links: Links,
     pub(super) admin: Admin,
     pub(super) keys: Vec<Key>,
     random: StdRng,
@@ -38,15 +38,8 @@ pub(super) struct Done {
 }
 
 impl Nemesis {
-    pub(super) fn new(
-        plan: Plan,
-        nodes: Vec<Node>,
-        switch: Option<Switch>,
-        admin: Admin,
-        keys: Vec<Key>,
-        seed: u64,
-    ) -> Nemesis {
-        Nemesis { plan, nodes, switch, admin, keys, random: StdRng::seed_from_u64(seed) }
+    pub(super) fn new(plan: Plan, nodes: Vec<Node>, links: Links, admin: Admin, keys: Vec<Key>, seed: u64) -> Nemesis {
+        Nemesis { plan, nodes, links, admin, keys, random: StdRng::seed_from_u64(seed) }
     }
 
     fn node(&mut self, id: usize) -> &mut Node {
@@ -174,9 +167,7 @@ impl Nemesis {
 
     /// Everything as it should be, whatever was done before: nodes run, links carry, disks have room.
     pub(super) fn heal(&mut self) -> Result<(), RunError> {
-        if let Some(switch) = &self.switch {
-            switch.heal();
-        }
+        self.links.heal();
         for node in &mut self.nodes {
             node.signal(Signal::CONT)?;
             if let Some(volume) = &node.volume {
@@ -199,7 +190,6 @@ impl Nemesis {
     }
 
     fn partition(&self, kind: Kind, node: usize) {
-        let Some(switch) = &self.switch else { return };
         let nodes = self.nodes.len();
         // Host 0 is the clients: they see everybody.
         let cut = move |from: usize, to: usize| {
@@ -211,14 +201,13 @@ impl Nemesis {
                 _ => from == node || to == node,
             }
         };
-        switch.change(cut, |link| link.cut = true);
+        self.links.change(cut, |link| link.cut = true);
     }
 
     fn degrade(&mut self, kind: Kind) {
-        let Some(switch) = &self.switch else { return };
         let loss = self.random.random_range(0.02..0.15);
         let delay = Duration::from_millis(self.random.random_range(10..150));
-        switch.change(
+        self.links.change(
             |_, _| true,
             |link| match kind {
                 Kind::Loss => link.loss = loss,

@@ -11,6 +11,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use super::RunError;
+use super::links::Links;
 use super::switch::{Switch, device_name};
 
 /// The last byte of the harness's own address; nodes have their ids.
@@ -85,8 +86,9 @@ impl Drop for Namespace {
 }
 
 /// Makes a network of so many nodes: their namespaces in the order of their ids.
-pub(super) fn build(nodes: usize, seed: u64) -> Result<(Switch, Vec<Namespace>), RunError> {
-    let switch = Switch::open(nodes).map_err(|error| RunError::system("cannot make a TUN device", error))?;
+pub(super) fn build(nodes: usize, seed: u64, links: &Links) -> Result<Vec<Namespace>, RunError> {
+    let switch =
+        Switch::open(nodes, links.clone()).map_err(|error| RunError::system("cannot make a TUN device", error))?;
     ip(Command::new("ip"), &["link", "set", "lo", "up"])?;
     bring_up(|| Command::new("ip"), 0, &format!("10.77.0.{HARNESS}/24"))?;
     let mut namespaces = Vec::new();
@@ -99,7 +101,7 @@ pub(super) fn build(nodes: usize, seed: u64) -> Result<(Switch, Vec<Namespace>),
         namespaces.push(namespace);
     }
     switch.start(seed).map_err(|error| RunError::system("cannot start the switch", error))?;
-    Ok((switch, namespaces))
+    Ok(namespaces)
 }
 
 fn bring_up(command: impl Fn() -> Command, host: usize, address: &str) -> Result<(), RunError> {

@@ -4,11 +4,13 @@ use std::fs::{self, File};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::net::Namespace;
+use super::proxy::Pids;
 use super::volume::Volume;
 use super::{RunError, net, system};
 
@@ -34,8 +36,9 @@ pub(super) struct Plan {
     pub(super) out: PathBuf,
     /// Where the wall clock can be made to jump: the library to preload.
     pub(super) faketime: Option<PathBuf>,
-    /// On loopback: the first of the ports, 200 of them.
+    /// On loopback: the first of the ports, 200 of them; 0 in namespaces.
     pub(super) first_port: u16,
+    pub(super) pids: Pids,
 }
 
 /// One node.
@@ -55,34 +58,42 @@ impl Plan {
         self.first_port == 0
     }
 
-    /// Where clients reach a node.
+    /// Where clients and brokers reach a node.
     pub(super) fn address(&self, id: usize) -> String {
-        if self.in_namespaces() {
-            format!("{}:9092", net::address(id))
-        } else {
-            format!("127.0.0.1:{}", usize::from(self.first_port) + id)
-        }
+        if self.in_namespaces() { format!("{}:9092", net::address(id)) } else { loopback(self.proxied(id)[0].0) }
     }
 
     /// Where other controllers reach it.
     pub(super) fn controller_address(&self, id: usize) -> String {
+        if self.in_namespaces() { format!("{}:9093", net::address(id)) } else { loopback(self.proxied(id)[1].0) }
+    }
+
+    /// Where it listens: the same, or behind its proxies.
+    fn listeners(&self, id: usize) -> [String; 2] {
         if self.in_namespaces() {
-            format!("{}:9093", net::address(id))
+            [self.address(id), self.controller_address(id)]
         } else {
-            format!("127.0.0.1:{}", usize::from(self.first_port) + 100 + id)
+            self.proxied(id).map(|(_, private)| loopback(private))
         }
+    }
+
+    /// On loopback: the port that others know and the one behind it, of the broker and of the controller.
+    pub(super) fn proxied(&self, id: usize) -> [(u16, u16); 2] {
+        let id = u16::try_from(id).unwrap_or(0);
+        [0, 100].map(|more| (self.first_port + more + id, self.first_port + more + 20 + id))
     }
 
     fn properties(&self, id: usize, data: &Path) -> String {
         let voters: Vec<String> =
             (1..=self.nodes).map(|node| format!("{node}@{}", self.controller_address(node))).collect();
         let copies = self.nodes.min(3);
+        let [broker, controller] = self.listeners(id);
         let mut lines = vec![
             "process.roles=broker,controller".to_owned(),
             format!("node.id={id}"),
             format!("controller.quorum.voters={}", voters.join(",")),
             "controller.listener.names=CONTROLLER".to_owned(),
-            format!("listeners=PLAINTEXT://{},CONTROLLER://{}", self.address(id), self.controller_address(id)),
+            format!("listeners=PLAINTEXT://{broker},CONTROLLER://{controller}"),
             format!("advertised.listeners=PLAINTEXT://{}", self.address(id)),
             "listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT".to_owned(),
             "inter.broker.listener.name=PLAINTEXT".to_owned(),
@@ -103,6 +114,10 @@ impl Plan {
         lines.extend(self.settings.iter().cloned());
         lines.join("\n") + "\n"
     }
+}
+
+fn loopback(port: u16) -> String {
+    format!("127.0.0.1:{port}")
 }
 
 impl Node {
@@ -161,7 +176,9 @@ impl Node {
         }
         command.env_remove("JACKDAW_CHAOS_INSIDE");
         let stderr = log.try_clone().map_err(failed)?;
-        self.child = Some(command.stdin(Stdio::null()).stdout(log).stderr(stderr).spawn().map_err(failed)?);
+        let child = command.stdin(Stdio::null()).stdout(log).stderr(stderr).spawn().map_err(failed)?;
+        plan.pids.lock().unwrap_or_else(PoisonError::into_inner).insert(self.id, child.id());
+        self.child = Some(child);
         Ok(())
     }
 

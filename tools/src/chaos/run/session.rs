@@ -57,7 +57,7 @@ pub(super) async fn run(args: &RunArgs, means: &Means) -> Result<bool, RunError>
         .map(|partition| Key { name: key_name(TOPIC, partition), topic: TOPIC.to_owned(), partition })
         .collect();
     let admin = Admin::new(&bootstrap);
-    let mut nemesis = Nemesis::new(made.plan, made.nodes, made.switch, admin, keys.clone(), seed);
+    let mut nemesis = Nemesis::new(made.plan, made.nodes, made.links, admin, keys.clone(), seed);
     bar.set_message("starting");
     nemesis.start_all()?;
     prepare(args, &mut nemesis).await?;

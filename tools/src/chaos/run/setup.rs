@@ -4,8 +4,9 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 
 use super::fault::{Kind, Need, Schedule};
+use super::links::Links;
 use super::node::{Node, Plan, Target};
-use super::switch::Switch;
+use super::proxy::{self, Pids};
 use super::volume::{self, Volume};
 use super::{RunArgs, RunError, net};
 use crate::output;
@@ -38,7 +39,7 @@ impl Means {
         let volumes = network.clone().and_then(|()| volume::are_allowed());
         // Java hangs under it now and then, before it says a word.
         let faketime = faketime().filter(|_| args.kafka.is_none());
-        for (need, missing) in [(Need::Network, network.clone()), (Need::Volumes, volumes.clone())] {
+        for (need, missing) in [(Need::Packets, network.clone()), (Need::Volumes, volumes.clone())] {
             if let Err(why) = missing {
                 lacking.push((need, why));
             }
@@ -56,7 +57,7 @@ impl Means {
     fn has(&self, need: Need) -> bool {
         match need {
             Need::Nothing => true,
-            Need::Network => self.namespaces,
+            Need::Packets => self.namespaces,
             Need::Volumes => self.volumes,
             Need::Clock => self.faketime.is_some(),
             Need::DynamicQuorum => self.dynamic_quorum,
@@ -109,7 +110,7 @@ pub(super) fn print_schedule(args: &RunArgs, means: &Means) -> Result<(), RunErr
 pub(super) struct Made {
     pub(super) plan: Plan,
     pub(super) nodes: Vec<Node>,
-    pub(super) switch: Option<Switch>,
+    pub(super) links: Links,
 }
 
 /// Makes what the nodes run on, in `out`.
@@ -129,12 +130,14 @@ pub(super) fn make(args: &RunArgs, means: &Means, out: &Path, seed: u64, clocks:
         out: out.to_owned(),
         faketime: means.faketime.clone().filter(|_| clocks),
         first_port: if means.namespaces { 0 } else { free_ports()? },
+        pids: Pids::default(),
     };
-    let (switch, namespaces) = if means.namespaces {
-        let (switch, namespaces) = net::build(args.nodes, seed)?;
-        (Some(switch), namespaces.into_iter().map(Some).collect())
+    let links = Links::new(args.nodes);
+    let namespaces = if means.namespaces {
+        net::build(args.nodes, seed, &links)?.into_iter().map(Some).collect()
     } else {
-        (None, (0..args.nodes).map(|_| None).collect::<Vec<_>>())
+        start_proxies(&plan, &links)?;
+        (0..args.nodes).map(|_| None).collect::<Vec<_>>()
     };
     let disks = out.join("disks");
     if means.volumes {
@@ -145,7 +148,17 @@ pub(super) fn make(args: &RunArgs, means: &Means, out: &Path, seed: u64, clocks:
         let volume = means.volumes.then(|| Volume::new(&disks, &format!("node-{id}"), args.disk)).transpose()?;
         nodes.push(Node::new(&plan, id, namespace, volume));
     }
-    Ok(Made { plan, nodes, switch })
+    Ok(Made { plan, nodes, links })
+}
+
+fn start_proxies(plan: &Plan, links: &Links) -> Result<(), RunError> {
+    for node in 1..=plan.nodes {
+        for (public, private) in plan.proxied(node) {
+            let failed = |error| RunError::system(&format!("127.0.0.1:{public}"), error);
+            proxy::start(public, private, node, links, &plan.pids).map_err(failed)?;
+        }
+    }
+    Ok(())
 }
 
 pub(super) fn absolute(path: &Path) -> Result<PathBuf, RunError> {
@@ -156,6 +169,8 @@ pub(super) fn absolute(path: &Path) -> Result<PathBuf, RunError> {
 fn free_ports() -> Result<u16, RunError> {
     let is_free = |port: u16| TcpListener::bind(("127.0.0.1", port)).is_ok();
     let firsts = (0..50).map(|turn| 10_000 + turn * 200);
-    let found = firsts.into_iter().find(|first| (1..=5).all(|id| is_free(first + id) && is_free(first + 100 + id)));
+    let found = firsts
+        .into_iter()
+        .find(|first| (1..=5).all(|id| [0, 20, 100, 120].iter().all(|more| is_free(first + more + id))));
     found.ok_or_else(|| RunError::Broken("no free ports between 10000 and 20000 on 127.0.0.1".to_owned()))
 }

@@ -1,7 +1,7 @@
 //! The network between the nodes: every packet from one namespace to another comes through here.
 //!
 //! Each node, and the harness itself as host 0, has a TUN device whose other end this process holds. A thread per device reads
-//! packets and hands them on, as the [`Link`] from the one host to the other says. Nothing else in the kernel is needed, neither
+//! packets and hands them on, as the [`Links`] say. Nothing else in the kernel is needed, neither
 //! netem nor a firewall, and every fault has its direction.
 
 use std::cmp::Reverse;
@@ -14,6 +14,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use tun_rs::{DeviceBuilder, Layer, SyncDevice};
 
+use super::links::Links;
 use super::packet;
 
 /// Larger than Ethernet's: fewer packets for the same bytes.
@@ -21,30 +22,12 @@ const MTU: u16 = 9000;
 /// Packets that wait to be late; beyond, they are lost, as in a router.
 const LATE_MAX: usize = 20_000;
 
-/// What becomes of packets from one host to another.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub(super) struct Link {
-    /// Nothing passes.
-    pub(super) cut: bool,
-    /// Share of packets that are lost.
-    pub(super) loss: f64,
-    /// Share of packets that come twice.
-    pub(super) doubled: f64,
-    /// How late all of them are.
-    pub(super) delay: Duration,
-    /// How much later each may be, at random: more than the gap between two reorders them.
-    pub(super) jitter: Duration,
-    /// Share of packets whose connection is reset in their place.
-    pub(super) reset: f64,
-}
-
 /// A packet for later: when, a number that keeps the order of arrival among equals, to whom, and its bytes.
 type Late = Reverse<(Instant, u64, usize, Vec<u8>)>;
 
 struct Shared {
     devices: Vec<SyncDevice>,
-    /// From, to.
-    links: Mutex<Vec<Vec<Link>>>,
+    links: Links,
     late: Mutex<(BinaryHeap<Late>, u64)>,
     arrived: Condvar,
 }
@@ -60,11 +43,10 @@ pub(super) fn device_name(host: usize) -> String {
 
 impl Switch {
     /// Makes devices for hosts 0 to `nodes`; they are still to be moved, addressed and brought up.
-    pub(super) fn open(nodes: usize) -> io::Result<Switch> {
+    pub(super) fn open(nodes: usize, links: Links) -> io::Result<Switch> {
         let open =
             |host| DeviceBuilder::new().name(device_name(host)).layer(Layer::L3).mtu(MTU).enable(false).build_sync();
         let devices = (0..=nodes).map(open).collect::<io::Result<Vec<_>>>()?;
-        let links = Mutex::new(vec![vec![Link::default(); nodes + 1]; nodes + 1]);
         Ok(Switch(Arc::new(Shared { devices, links, late: Mutex::default(), arrived: Condvar::new() })))
     }
 
@@ -78,23 +60,6 @@ impl Switch {
         let shared = Arc::clone(&self.0);
         std::thread::Builder::new().name("switch-late".to_owned()).spawn(move || deliver_late(&shared))?;
         Ok(())
-    }
-
-    /// Changes the link of every pair of different hosts for which `which` says so.
-    pub(super) fn change(&self, which: impl Fn(usize, usize) -> bool, change: impl Fn(&mut Link)) {
-        let mut links = lock(&self.0.links);
-        for (from, row) in links.iter_mut().enumerate() {
-            for (to, link) in row.iter_mut().enumerate() {
-                if from != to && which(from, to) {
-                    change(link);
-                }
-            }
-        }
-    }
-
-    /// All links as they should be.
-    pub(super) fn heal(&self) {
-        self.change(|_, _| true, |link| *link = Link::default());
     }
 }
 
@@ -122,7 +87,7 @@ fn pass(shared: &Shared, host: usize, bytes: &[u8], random: &mut StdRng) {
     if to >= shared.devices.len() || to == host {
         return;
     }
-    let link = lock(&shared.links)[host][to];
+    let link = shared.links.get(host, to);
     if link.cut || link.loss > 0.0 && random.random_bool(link.loss) {
         return;
     }
