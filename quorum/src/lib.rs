@@ -11,10 +11,28 @@
 //! before the last sync is refused, since a voter that forgets may elect two leaders.
 
 mod frame;
+mod identity;
 mod journal;
+mod leadership;
 mod machine;
+mod members;
+mod network;
+mod node;
+mod observer;
+mod options;
+mod serve;
 mod store;
+mod transport;
+mod wire;
 
+pub use identity::DirectoryId;
 pub use journal::JournalError;
-pub use machine::{Machine, StateMachine};
-pub use store::{Command, Reply, Store, TypeConfig};
+pub use leadership::Leadership;
+pub use machine::{At, Machine, StateMachine};
+pub use members::{Member, MemberStatus, MembershipError, Status};
+pub use node::{COMMAND_MAX, ProposeError, Quorum};
+pub use observer::{ObserveError, Observer};
+pub use options::{Options, StartError, Voters};
+pub use store::{Command, Peer, Reply, Store, TypeConfig};
+pub use transport::{Call, CallError, NoTransport, Target, Transport};
+pub use wire::{MESSAGE_MAX, Refusal, WireError};

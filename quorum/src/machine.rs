@@ -9,33 +9,44 @@ use std::sync::Arc;
 
 use openraft::storage::RaftStateMachine;
 use openraft::{
-    AnyError, BasicNode, Entry, EntryPayload, LogId, OptionalSend, RaftSnapshotBuilder, Snapshot, SnapshotMeta,
-    StorageError, StorageIOError, StoredMembership,
+    AnyError, Entry, EntryPayload, LogId, OptionalSend, RaftSnapshotBuilder, Snapshot, SnapshotMeta, StorageError,
+    StorageIOError, StoredMembership,
 };
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
 
 use crate::frame;
 use crate::journal;
-use crate::store::{Command, Reply, TypeConfig};
+use crate::store::{Command, Peer, Reply, TypeConfig};
+
+/// Where a command stands in the log of the quorum.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct At {
+    /// The term of the leader that proposed it.
+    pub term: u64,
+    /// Its place; no other command has it. Not every place holds a command.
+    pub index: u64,
+}
 
 /// What the application makes of commands. Every member must come to the same state from the same commands.
 pub trait Machine: Send + 'static {
-    /// Applies a committed command.
-    fn apply(&mut self, command: Command) -> Reply;
-    /// The whole state as bytes.
-    fn snapshot(&self) -> Vec<u8>;
+    /// Applies a committed command. It cannot fail: a command that may not be carried out is answered so.
+    fn apply(&mut self, at: At, command: Command) -> Reply;
+    /// Something that gives the state of now as bytes. It is called elsewhere, while commands are applied, so it should hold
+    /// a cheap copy of the state and do the work when it is called.
+    fn snapshot(&self) -> Box<dyn FnOnce() -> Vec<u8> + Send>;
     /// Takes over a state; the error says what is wrong with the bytes.
     fn restore(&mut self, snapshot: &[u8]) -> Result<(), String>;
 }
 
-type Meta = SnapshotMeta<u64, BasicNode>;
+type Meta = SnapshotMeta<u64, Peer>;
 type Stored<T> = Result<T, StorageError<u64>>;
 
 struct State<M> {
     machine: M,
     applied: Option<LogId<u64>>,
-    membership: StoredMembership<u64, BasicNode>,
+    membership: StoredMembership<u64, Peer>,
     snapshot: Option<(Meta, Vec<u8>)>,
     /// Makes the names of snapshots differ that hold the same entries.
     snapshots: u64,
@@ -47,12 +58,13 @@ pub struct StateMachine<M> {
     path: Arc<PathBuf>,
     /// Held while a snapshot goes to the disk: one is built beside an installation.
     saving: Arc<tokio::sync::Mutex<()>>,
+    applied: watch::Sender<At>,
 }
 
 impl<M> Clone for StateMachine<M> {
     fn clone(&self) -> Self {
         let (state, path, saving) = (Arc::clone(&self.state), Arc::clone(&self.path), Arc::clone(&self.saving));
-        StateMachine { state, path, saving }
+        StateMachine { state, path, saving, applied: self.applied.clone() }
     }
 }
 
@@ -72,7 +84,18 @@ impl<M: Machine> StateMachine<M> {
             let (meta, data) = decode(&bytes).map_err(|why| io::Error::other(format!("{}: {why}", path.display())))?;
             state.take(meta, data).map_err(|why| io::Error::other(format!("{}: {why}", path.display())))?;
         }
-        Ok(StateMachine { state: Arc::new(Mutex::new(state)), path: Arc::new(path), saving: Arc::default() })
+        let applied = watch::Sender::new(state.applied.as_ref().map(at).unwrap_or_default());
+        Ok(StateMachine { state: Arc::new(Mutex::new(state)), path: Arc::new(path), saving: Arc::default(), applied })
+    }
+
+    /// The last entry that was applied.
+    pub fn applied(&self) -> watch::Receiver<At> {
+        self.applied.subscribe()
+    }
+
+    fn tell(&self) {
+        let applied = self.state.lock().applied.as_ref().map(at).unwrap_or_default();
+        self.applied.send_if_modified(|known| std::mem::replace(known, applied) != applied);
     }
 
     /// Looks at the application's machine.
@@ -101,6 +124,10 @@ impl<M: Machine> State<M> {
         self.snapshot = Some((meta, data));
         Ok(())
     }
+}
+
+fn at(id: &LogId<u64>) -> At {
+    At { term: id.leader_id.term, index: id.index }
 }
 
 fn encode(meta: &Meta, data: &[u8]) -> io::Result<Vec<u8>> {
@@ -139,6 +166,8 @@ impl<M: Machine> RaftSnapshotBuilder<TypeConfig> for StateMachine<M> {
             let meta = Meta { last_log_id: state.applied, last_membership: state.membership.clone(), snapshot_id };
             (meta, state.machine.snapshot())
         };
+        let data = tokio::task::spawn_blocking(data).await;
+        let data = data.map_err(|error| StorageIOError::read_state_machine(AnyError::new(&error)))?;
         let saving = Arc::clone(&self.saving);
         let _saving = saving.lock().await;
         let newer = self.state.lock().snapshot.clone().filter(|(newer, _)| newer.last_log_id > meta.last_log_id);
@@ -155,7 +184,7 @@ impl<M: Machine> RaftSnapshotBuilder<TypeConfig> for StateMachine<M> {
 impl<M: Machine> RaftStateMachine<TypeConfig> for StateMachine<M> {
     type SnapshotBuilder = StateMachine<M>;
 
-    async fn applied_state(&mut self) -> Stored<(Option<LogId<u64>>, StoredMembership<u64, BasicNode>)> {
+    async fn applied_state(&mut self) -> Stored<(Option<LogId<u64>>, StoredMembership<u64, Peer>)> {
         let state = self.state.lock();
         Ok((state.applied, state.membership.clone()))
     }
@@ -171,13 +200,15 @@ impl<M: Machine> RaftStateMachine<TypeConfig> for StateMachine<M> {
             state.applied = Some(entry.log_id);
             replies.push(match entry.payload {
                 EntryPayload::Blank => Reply::default(),
-                EntryPayload::Normal(command) => state.machine.apply(command),
+                EntryPayload::Normal(command) => state.machine.apply(at(&entry.log_id), command),
                 EntryPayload::Membership(membership) => {
                     state.membership = StoredMembership::new(Some(entry.log_id), membership);
                     Reply::default()
                 }
             });
         }
+        drop(state);
+        self.tell();
         Ok(replies)
     }
 
@@ -195,7 +226,9 @@ impl<M: Machine> RaftStateMachine<TypeConfig> for StateMachine<M> {
         let _saving = saving.lock().await;
         self.save(meta, &data).await?;
         let taken = self.state.lock().take(meta.clone(), data);
-        taken.map_err(|why| StorageIOError::read_snapshot(Some(meta.signature()), AnyError::error(why)).into())
+        taken.map_err(|why| StorageIOError::read_snapshot(Some(meta.signature()), AnyError::error(why)))?;
+        self.tell();
+        Ok(())
     }
 
     async fn get_current_snapshot(&mut self) -> Stored<Option<Snapshot<TypeConfig>>> {

@@ -11,14 +11,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 use openraft::storage::{LogFlushed, RaftLogStorage};
-use openraft::{
-    AnyError, BasicNode, Entry, LogId, LogState, OptionalSend, RaftLogReader, StorageError, StorageIOError, Vote,
-};
+use openraft::{AnyError, Entry, LogId, LogState, OptionalSend, RaftLogReader, StorageError, StorageIOError, Vote};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
 use crate::frame::PAYLOAD_MAX;
+use crate::identity::DirectoryId;
 use crate::journal::{Done, Journal, JournalError};
 
 /// What the application proposes: text that only it understands.
@@ -29,13 +28,23 @@ pub struct Command(pub String);
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reply(pub String);
 
+/// Where a member is reached, and which directory it keeps its vote in.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Peer {
+    /// `host:port` of its controller listener.
+    pub address: String,
+    /// The id of its directory, where known: a member that comes with another one has forgotten its vote.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub directory: Option<DirectoryId>,
+}
+
 openraft::declare_raft_types!(
     /// The types of the metadata quorum.
     pub TypeConfig:
         D = Command,
         R = Reply,
         NodeId = u64,
-        Node = BasicNode,
+        Node = Peer,
         Entry = Entry<TypeConfig>,
         SnapshotData = Cursor<Vec<u8>>,
 );

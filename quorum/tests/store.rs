@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-use jackdaw_quorum::{Command, Machine, Reply, StateMachine, Store, TypeConfig};
+use jackdaw_quorum::{At, Command, Machine, Reply, StateMachine, Store, TypeConfig};
 use openraft::storage::{RaftLogStorage, RaftLogStorageExt, RaftStateMachine};
 use openraft::testing::{StoreBuilder, Suite, blank_ent, log_id};
 use openraft::{RaftLogReader, RaftSnapshotBuilder, StorageError, Vote};
@@ -15,13 +15,14 @@ use tempfile::TempDir;
 struct Words(Vec<String>);
 
 impl Machine for Words {
-    fn apply(&mut self, command: Command) -> Reply {
+    fn apply(&mut self, _: At, command: Command) -> Reply {
         self.0.push(command.0);
         Reply(self.0.len().to_string())
     }
 
-    fn snapshot(&self) -> Vec<u8> {
-        self.0.join("\n").into_bytes()
+    fn snapshot(&self) -> Box<dyn FnOnce() -> Vec<u8> + Send> {
+        let words = self.0.clone();
+        Box::new(move || words.join("\n").into_bytes())
     }
 
     fn restore(&mut self, snapshot: &[u8]) -> Result<(), String> {

@@ -30,6 +30,22 @@ pub(super) fn make_room(buffer: &mut BytesMut, wanted: usize) {
     give(std::mem::replace(buffer, larger));
 }
 
+/// Makes room to read, and says how much to read, where the frame that arrives needs `frame_bytes` in all (0 between
+/// frames). A frame larger than a read buffer gets room with the bytes that have arrived, never beyond the frame, so that a
+/// claimed length alone costs nothing; and it is read to its own end only, so that the next one begins a buffer and need
+/// not be moved.
+pub(super) fn room_for_frame(input: &mut BytesMut, frame_bytes: usize) -> usize {
+    let len = input.len();
+    let large = frame_bytes > limits::READ_BUFFER_BYTES;
+    let wanted = if large {
+        frame_bytes.min((4 * len).max(limits::READ_BUFFER_BYTES))
+    } else {
+        frame_bytes.max(len + limits::READ_BUFFER_BYTES / 32)
+    };
+    make_room(input, wanted);
+    if large { frame_bytes - len } else { usize::MAX }
+}
+
 /// A buffer of at least `capacity`.
 fn take(capacity: usize) -> BytesMut {
     loop {

@@ -249,7 +249,7 @@ impl Connection {
     }
 
     fn poll_read(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<(), Closing>> {
-        let at_most = self.make_room();
+        let at_most = buffers::room_for_frame(&mut self.input, self.frame_bytes);
         let polled = std::pin::pin!(self.stream.read_buf(&mut (&mut self.input).limit(at_most))).poll(cx);
         match polled {
             Poll::Pending => {
@@ -265,21 +265,6 @@ impl Connection {
                 Poll::Ready(Ok(()))
             }
         }
-    }
-
-    /// Makes room to read, and says how much to read. A frame larger than a read buffer gets room with the bytes that
-    /// have arrived, never beyond the frame, so that a claimed length alone costs nothing; and it is read to its own end
-    /// only, so that the next one begins a buffer and need not be moved.
-    fn make_room(&mut self) -> usize {
-        let len = self.input.len();
-        let large = self.frame_bytes > limits::READ_BUFFER_BYTES;
-        let wanted = if large {
-            self.frame_bytes.min((4 * len).max(limits::READ_BUFFER_BYTES))
-        } else {
-            self.frame_bytes.max(len + limits::READ_BUFFER_BYTES / 32)
-        };
-        buffers::make_room(&mut self.input, wanted);
-        if large { self.frame_bytes - len } else { usize::MAX }
     }
 
     fn report(&self, closing: &Closing) {

@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
+use super::record::{PartitionState, Registration};
+
 /// Overrides by Kafka's names.
 pub type Configs = BTreeMap<String, String>;
 
@@ -17,6 +19,8 @@ pub struct Image {
     by_name: BTreeMap<Arc<str>, Arc<TopicImage>>,
     by_id: HashMap<Uuid, Arc<TopicImage>>,
     partitions: usize,
+    /// The registered brokers.
+    pub brokers: Arc<BTreeMap<i32, BrokerImage>>,
     /// Dynamic configs of all brokers.
     pub cluster_configs: Arc<Configs>,
     /// Dynamic configs of single brokers.
@@ -52,6 +56,108 @@ pub struct PartitionImage {
     pub leader: i32,
     /// Grows with every change of leader.
     pub leader_epoch: i32,
+    /// Grows with every change.
+    pub partition_epoch: i32,
+    /// What few partitions have: most are in no reassignment, and all their replicas are in sync.
+    pub rare: Option<Box<RarePartition>>,
+}
+
+/// The rest of a partition.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RarePartition {
+    /// Replicas that a reassignment adds.
+    pub adding: Vec<i32>,
+    /// Replicas that a reassignment will remove.
+    pub removing: Vec<i32>,
+    /// Replicas that left the ISR below `min.insync.replicas`, and hold all that was acknowledged (KIP-966).
+    pub elr: Vec<i32>,
+    /// Those that were such, or led last, when nobody was left.
+    pub last_known_elr: Vec<i32>,
+    /// The leader was elected uncleanly.
+    pub recovering: bool,
+}
+
+/// One registered broker.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BrokerImage {
+    /// What it said of itself.
+    pub registration: Registration,
+    /// It may not lead, and is not shown to clients.
+    pub fenced: bool,
+    /// It is about to stop, and may not lead.
+    pub in_controlled_shutdown: bool,
+}
+
+impl BrokerImage {
+    /// Whether it may lead, and join an ISR.
+    pub fn is_active(&self) -> bool {
+        !self.fenced && !self.in_controlled_shutdown
+    }
+}
+
+impl PartitionImage {
+    /// No leader can be had.
+    pub const NO_LEADER: i32 = -1;
+
+    /// A new partition: all replicas are in sync, the first leads.
+    pub fn new(replicas: Arc<[i32]>) -> PartitionImage {
+        let leader = replicas.first().copied().unwrap_or(Self::NO_LEADER);
+        PartitionImage { isr: replicas.clone(), replicas, leader, leader_epoch: 0, partition_epoch: 0, rare: None }
+    }
+
+    /// Replicas that a reassignment adds.
+    pub fn adding(&self) -> &[i32] {
+        self.rare.as_ref().map_or(&[], |rare| &rare.adding)
+    }
+
+    /// Replicas that a reassignment will remove.
+    pub fn removing(&self) -> &[i32] {
+        self.rare.as_ref().map_or(&[], |rare| &rare.removing)
+    }
+
+    /// Eligible leader replicas (KIP-966).
+    pub fn elr(&self) -> &[i32] {
+        self.rare.as_ref().map_or(&[], |rare| &rare.elr)
+    }
+
+    /// The last known eligible leader replicas, or the last known leader.
+    pub fn last_known_elr(&self) -> &[i32] {
+        self.rare.as_ref().map_or(&[], |rare| &rare.last_known_elr)
+    }
+
+    /// Whether the leader was elected uncleanly and has not said yet that it has recovered.
+    pub fn is_recovering(&self) -> bool {
+        self.rare.as_ref().is_some_and(|rare| rare.recovering)
+    }
+
+    /// Everything, as a record tells it.
+    pub fn state(&self) -> PartitionState {
+        let rare = self.rare.as_deref().cloned().unwrap_or_default();
+        PartitionState {
+            replicas: self.replicas.to_vec(),
+            isr: self.isr.to_vec(),
+            leader: self.leader,
+            leader_epoch: self.leader_epoch,
+            partition_epoch: self.partition_epoch,
+            adding: rare.adding,
+            removing: rare.removing,
+            elr: rare.elr,
+            last_known_elr: rare.last_known_elr,
+            recovering: rare.recovering,
+        }
+    }
+}
+
+impl From<PartitionState> for PartitionImage {
+    fn from(state: PartitionState) -> PartitionImage {
+        let replicas: Arc<[i32]> = state.replicas.into();
+        let isr = if *replicas == *state.isr { replicas.clone() } else { state.isr.into() };
+        let PartitionState { adding, removing, elr, last_known_elr, recovering, .. } = state;
+        let rare = RarePartition { adding, removing, elr, last_known_elr, recovering };
+        let rare = (rare != RarePartition::default()).then(|| Box::new(rare));
+        let (leader, leader_epoch, partition_epoch) = (state.leader, state.leader_epoch, state.partition_epoch);
+        PartitionImage { replicas, isr, leader, leader_epoch, partition_epoch, rare }
+    }
 }
 
 impl Image {
@@ -73,6 +179,16 @@ impl Image {
     /// The topics whose name is not below `from`, sorted by name.
     pub fn topics_from(&self, from: &str) -> impl Iterator<Item = &Arc<TopicImage>> {
         self.by_name.range::<str, _>((std::ops::Bound::Included(from), std::ops::Bound::Unbounded)).map(|(_, t)| t)
+    }
+
+    /// The broker, if it is registered with this epoch.
+    pub fn broker_of_epoch(&self, broker: i32, epoch: i64) -> Option<&BrokerImage> {
+        self.brokers.get(&broker).filter(|known| known.registration.epoch == epoch)
+    }
+
+    /// Whether the broker may lead, and join an ISR.
+    pub fn is_active(&self, broker: i32) -> bool {
+        self.brokers.get(&broker).is_some_and(BrokerImage::is_active)
     }
 
     /// Partitions of all topics together.

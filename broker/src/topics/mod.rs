@@ -1,10 +1,11 @@
 //! Topics, their partitions and configs: what exists, and where.
 //!
-//! Reading order: `record` (the changes that can happen), `image` (what they add up to), `names` (which names a topic
+//! Reading order: `record` (the changes that can happen), `image` (what they add up to), `brokers` (what follows for partitions when brokers come and go), `names` (which names a topic
 //! may have), `catalog` (commands in, records or errors out), `store` (the log of records), `registry` (what is open
 //! here), `hosting` (how it is opened), `dynamic` (settings of brokers and groups), and this file, which ties them: a command becomes records, the records become durable, are applied, and then
 //! logs are made or deleted until they match. The quorum will take the place of the second step.
 
+mod brokers;
 pub mod catalog;
 mod dynamic;
 mod hosting;
@@ -21,6 +22,7 @@ pub mod store;
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use jackdaw_storage::StorageError;
@@ -29,8 +31,10 @@ use uuid::Uuid;
 
 use crate::clock::Clock;
 use crate::config::{Config, TopicConfig};
+use crate::controller::placement::{Broker, State};
 use crate::dirs::FailedDir;
 use crate::partition::{Flusher, Partition};
+use crate::replication::View;
 
 use catalog::{
     AddPartitions, AddPartitionsError, Catalog, CheckConfigs, CreateTopic, CreateTopicError, PRODUCER_ID_BLOCK, Rules,
@@ -64,6 +68,7 @@ pub struct Topics {
     moves: Moves,
     writer: Mutex<Writer>,
     registry: ArcSwap<Registry>,
+    view: Arc<View>,
     producer_ids: Mutex<Range<i64>>,
 }
 
@@ -94,6 +99,20 @@ pub enum DeleteTopicError {
     Storage(String),
 }
 
+/// Why the metadata was not changed.
+#[derive(Debug, thiserror::Error)]
+pub enum ChangeError {
+    /// Another node decides, or nobody at the moment.
+    #[error("this node is not the active controller{}", leader.map_or(String::new(), |id| format!("; node {id} is")))]
+    NotController {
+        /// Who is, if that is known.
+        leader: Option<i32>,
+    },
+    /// The record could not be made durable.
+    #[error(transparent)]
+    Storage(#[from] StoreError),
+}
+
 /// Why configs were not changed.
 #[derive(Debug, thiserror::Error)]
 pub enum AlterConfigsError<E> {
@@ -120,8 +139,10 @@ impl Topics {
         let store = Store::open(&dirs.iter().map(|flusher| flusher.dir().clone()).collect::<Vec<_>>(), &failed_dirs)?;
         let mut catalog = Catalog::default();
         store.replay(&mut catalog)?;
+        let (node_id, lag_max) = (config.load().node_id, config.load().replica_lag_time_max_ms);
         let topics = Topics {
-            node_id: config.load().node_id,
+            node_id,
+            view: View::new(node_id, clock.clone(), Duration::from_millis(lag_max)),
             clock,
             config,
             dirs,
@@ -156,6 +177,11 @@ impl Topics {
             tracing::error!(%error, "a partition is offline");
         }
         self.note_dirs(&mut writer, &found)
+    }
+
+    /// What partitions see of the cluster.
+    pub fn view(&self) -> &Arc<View> {
+        &self.view
     }
 
     /// The metadata as of now.
@@ -227,7 +253,8 @@ impl Topics {
     pub fn create(&self, commands: &[CreateTopic], validate_only: bool) -> Vec<Result<CreatedTopic, CreateTopicError>> {
         let mut writer = self.writer.lock();
         let config = self.config.load_full();
-        let mut results = writer.catalog.create_topics(commands, &self.rules(&config, &check_with(&config)));
+        let mut results =
+            writer.catalog.create_topics(commands, &self.rules(writer.catalog.image(), &config, &check_with(&config)));
         let records: Vec<Record> = results.iter().flatten().cloned().collect();
         if !validate_only && !records.is_empty() {
             if let Err(error) = self.check_room() {
@@ -298,7 +325,8 @@ impl Topics {
     ) -> Vec<Result<(), AddPartitionsError>> {
         let mut writer = self.writer.lock();
         let config = self.config.load_full();
-        let mut results = writer.catalog.add_partitions(commands, &self.rules(&config, &check_with(&config)));
+        let mut results =
+            writer.catalog.add_partitions(commands, &self.rules(writer.catalog.image(), &config, &check_with(&config)));
         let records: Vec<Record> = results.iter().flatten().cloned().collect();
         if !validate_only && !records.is_empty() {
             if let Err(error) = self.check_room() {
@@ -363,6 +391,24 @@ impl Topics {
         Ok(())
     }
 
+    /// Changes the metadata as the active controller: `decide` sees the state as of now and gives the records of the
+    /// change, with an answer for the caller. Commands take turns, so the state is still this when the records are
+    /// applied. When it returns, the change is durable and published here. With no records nothing happens.
+    ///
+    /// # Errors
+    /// Nothing was changed then, or, after [`ChangeError::Storage`], nobody knows.
+    pub fn change<T>(&self, decide: impl FnOnce(&Catalog) -> (Vec<Record>, T)) -> Result<T, ChangeError> {
+        let mut writer = self.writer.lock();
+        let (records, answer) = decide(&writer.catalog);
+        if !records.is_empty() {
+            let before = writer.catalog.image().clone();
+            self.commit(&mut writer, &records)?;
+            let touched = touched(&before, writer.catalog.image());
+            self.reconcile(&writer, &touched, &mut FoundLogs::default());
+        }
+        Ok(answer)
+    }
+
     /// A producer id that no other producer has or had.
     pub fn next_producer_id(&self) -> Result<i64, StoreError> {
         let mut block = self.producer_ids.lock();
@@ -376,13 +422,17 @@ impl Topics {
         Ok(block.next().expect("the block was just filled"))
     }
 
-    fn rules<'a>(&'a self, config: &Config, check_configs: &'a CheckConfigs<'a>) -> Rules<'a> {
+    fn rules<'a>(&'a self, image: &'a Image, config: &Config, check_configs: &'a CheckConfigs<'a>) -> Rules<'a> {
+        let mut brokers = crate::controller::placement::brokers(image);
+        if brokers.is_empty() {
+            brokers.push(Broker { id: self.node_id, rack: None, state: State::Active });
+        }
+        // A broker whose directories are all cordoned takes no new partition (KIP-1066).
+        if (0..self.dirs.len()).all(|dir| self.is_cordoned(dir)) {
+            brokers.retain(|broker| broker.id != self.node_id);
+        }
         Rules {
-            // A broker whose directories are all cordoned takes no new partition (KIP-1066).
-            brokers: match (0..self.dirs.len()).all(|dir| self.is_cordoned(dir)) {
-                true => &[],
-                false => std::slice::from_ref(&self.node_id),
-            },
+            brokers,
             default_partitions: config.num_partitions,
             default_replication_factor: config.default_replication_factor,
             check_configs,
@@ -428,7 +478,8 @@ impl Topics {
             };
             let before = registry.topic_by_id(id).cloned();
             let (node_id, dirs, moves) = (self.node_id, &self.dirs[..], &self.moves);
-            let mut opener = Opener { node_id, dirs, moves, topic, config: &config, found, load: &mut load };
+            let view = &self.view;
+            let mut opener = Opener { node_id, dirs, moves, topic, config: &config, found, load: &mut load, view };
             let hosted = (0..topic.partitions.len()).map(|index| {
                 if let Some(known) = before.as_ref().and_then(|before| before.hosted.get(index)) {
                     // One that is offline stays so: an empty log elsewhere would hide that it is.
@@ -509,15 +560,29 @@ fn ids(records: &[Record]) -> Vec<Uuid> {
         | Record::PartitionsAdded { id, .. }
         | Record::TopicRemoved { id }
         | Record::LeaderEpochsRaised { id, .. }
+        | Record::PartitionChanged { id, .. }
         | Record::TopicConfigsChanged { id, .. } => Some(*id),
         Record::BrokerConfigsChanged { .. }
         | Record::GroupConfigsChanged { .. }
         | Record::ProducerIdsAllocated { .. }
         | Record::FeatureLevelChanged { .. }
         | Record::BrokerStarted { .. }
+        | Record::BrokerRegistered { .. }
+        | Record::BrokerFenced { .. }
+        | Record::BrokerUnfenced { .. }
+        | Record::BrokerInControlledShutdown { .. }
+        | Record::BrokerUnregistered { .. }
         | Record::LogDirsChanged { .. } => None,
     };
     records.iter().filter_map(id).collect()
+}
+
+/// The topics that differ. Images share what is the same, so this costs a comparison of pointers for each topic.
+fn touched(before: &Image, after: &Image) -> Vec<Uuid> {
+    let gone = before.topics().filter(|topic| after.topic_by_id(topic.id).is_none()).map(|topic| topic.id);
+    let is_other =
+        |topic: &&Arc<TopicImage>| !before.topic_by_id(topic.id).is_some_and(|known| Arc::ptr_eq(known, topic));
+    gone.chain(after.topics().filter(is_other).map(|topic| topic.id)).collect()
 }
 
 fn fail_all<T, E: Clone>(results: &mut [Result<T, E>], error: E) {

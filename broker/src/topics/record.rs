@@ -29,6 +29,13 @@ pub enum Record {
         id: Uuid,
         assignments: Vec<Vec<i32>>,
     },
+    /// What a partition is from now on: its replicas, who is in sync, who leads it. Epochs are in it.
+    PartitionChanged {
+        #[serde(with = "uuid_text")]
+        id: Uuid,
+        partition: i32,
+        state: PartitionState,
+    },
     /// The leader epoch of each partition is at least this: their logs hold records of that epoch already, which were
     /// written elsewhere.
     LeaderEpochsRaised {
@@ -56,9 +63,83 @@ pub enum Record {
     FeatureLevelChanged { name: String, level: i16 },
     /// A broker came up: it leads its partitions in a new epoch, so that clients notice what a crash cost.
     BrokerStarted { broker: i32 },
+    /// A broker came, or came back. It is fenced, and leads nothing, until [`Record::BrokerUnfenced`].
+    BrokerRegistered {
+        broker: i32,
+        registration: Registration,
+        /// What it held only in memory may be lost: it did not stop cleanly.
+        unclean: bool,
+        /// Whose rules of election hold where topics do not say.
+        defaults: ElectionDefaults,
+    },
+    /// The broker is not heard any more: it leaves every ISR, and others lead what it led.
+    BrokerFenced { broker: i32, epoch: i64, defaults: ElectionDefaults },
+    /// The broker is heard, and knows the metadata: it may lead.
+    BrokerUnfenced { broker: i32, epoch: i64, defaults: ElectionDefaults },
+    /// The broker asks to stop: it leaves every ISR that has others, and others lead what they can.
+    BrokerInControlledShutdown { broker: i32, epoch: i64, defaults: ElectionDefaults },
+    /// The broker is none of the cluster any more.
+    BrokerUnregistered { broker: i32 },
     /// The log directories of a broker from now on, by their ids, with the path that each had: what is not in any of
     /// those that are there may be in one that is not.
     LogDirsChanged { broker: i32, dirs: BTreeMap<String, String> },
+}
+
+/// A partition as a record tells of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartitionState {
+    pub replicas: Vec<i32>,
+    pub isr: Vec<i32>,
+    pub leader: i32,
+    pub leader_epoch: i32,
+    pub partition_epoch: i32,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub adding: Vec<i32>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub removing: Vec<i32>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub elr: Vec<i32>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub last_known_elr: Vec<i32>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub recovering: bool,
+}
+
+/// What a broker says of itself when it registers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Registration {
+    /// Grows with each registration; the requests of an earlier life of the broker are told by it.
+    pub epoch: i64,
+    /// New for each start of the process.
+    #[serde(with = "uuid_text")]
+    pub incarnation: Uuid,
+    pub rack: Option<String>,
+    pub listeners: Vec<Endpoint>,
+    /// The ids of its log directories, as text.
+    pub dirs: Vec<String>,
+    /// The settings that the size rule compares.
+    pub message_max_bytes: u64,
+    /// None where it follows the others.
+    pub replica_fetch_max_bytes: Option<u64>,
+}
+
+/// Where a broker can be reached.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Endpoint {
+    pub name: String,
+    pub host: String,
+    pub port: u16,
+    /// Kafka's number of the security protocol (0 is PLAINTEXT).
+    pub security_protocol: i16,
+}
+
+/// What holds for partitions whose topic says nothing; in the record, since each node may be configured otherwise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ElectionDefaults {
+    /// `min.insync.replicas`
+    pub min_insync_replicas: i32,
+    /// `unclean.leader.election.enable`
+    pub unclean: bool,
 }
 
 #[derive(Serialize)]
@@ -120,6 +201,20 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
     use super::*;
 
+    const DEFAULTS: ElectionDefaults = ElectionDefaults { min_insync_replicas: 2, unclean: true };
+
+    fn registration() -> Registration {
+        Registration {
+            epoch: 7,
+            incarnation: Uuid::from_u128(9),
+            rack: Some("r".into()),
+            listeners: vec![Endpoint { name: "L".into(), host: "h".into(), port: 1, security_protocol: 0 }],
+            dirs: vec!["d".into()],
+            message_max_bytes: 5,
+            replica_fetch_max_bytes: Some(6),
+        }
+    }
+
     #[test]
     fn records_survive_the_way_to_disk_and_back() {
         let configs = BTreeMap::from([("retention.ms".to_owned(), "1".to_owned())]);
@@ -141,6 +236,16 @@ mod tests {
             Record::ProducerIdsAllocated { broker: 1, next: i64::MAX },
             Record::FeatureLevelChanged { name: "metadata.version".into(), level: 27 },
             Record::BrokerStarted { broker: 1 },
+            Record::PartitionChanged {
+                id,
+                partition: 2,
+                state: PartitionState { replicas: vec![1, 2], isr: vec![2], leader: 2, ..PartitionState::default() },
+            },
+            Record::BrokerRegistered { broker: 1, registration: registration(), unclean: true, defaults: DEFAULTS },
+            Record::BrokerFenced { broker: 1, epoch: 7, defaults: DEFAULTS },
+            Record::BrokerUnfenced { broker: 1, epoch: 7, defaults: DEFAULTS },
+            Record::BrokerInControlledShutdown { broker: 1, epoch: 7, defaults: DEFAULTS },
+            Record::BrokerUnregistered { broker: 1 },
             Record::LogDirsChanged { broker: 1, dirs: BTreeMap::from([("id".to_owned(), "/data".to_owned())]) },
         ] {
             assert_eq!(Record::decode(&record.encode()).unwrap(), record);

@@ -286,7 +286,7 @@ fn ready_address(said: &str) -> Option<SocketAddr> {
     line.split("PLAINTEXT://").nth(1)?.split([',', ' ']).next()?.trim().parse().ok()
 }
 
-fn collect(stream: impl Read + Send + 'static, into: Arc<Mutex<String>>) -> JoinHandle<()> {
+pub(crate) fn collect(stream: impl Read + Send + 'static, into: Arc<Mutex<String>>) -> JoinHandle<()> {
     std::thread::spawn(move || {
         for line in BufReader::new(stream).lines() {
             let Ok(line) = line else { return };

@@ -1,6 +1,7 @@
 //! What the whole-program tests share.
 //!
 //! - [`broker`]: the built `jackdaw` binary on a free port, with a data directory of its own, to be stopped, killed and started again.
+//! - [`cluster`]: three or five of them that are one cluster.
 //! - [`wire`]: a blocking client that sends and receives frames, valid or not.
 //! - [`batch`]: record batches made and read byte by byte, independently of the codec under test.
 //! - [`kafka`]: a real Apache Kafka, to compare with.
@@ -15,6 +16,7 @@
 
 pub mod batch;
 pub mod broker;
+pub mod cluster;
 pub mod kafka;
 mod ledger;
 pub mod log_dirs;
@@ -23,6 +25,7 @@ pub mod volume;
 pub mod wire;
 
 pub use broker::{Broker, Options, PATIENCE};
+pub use cluster::{Cluster, ClusterOptions};
 pub use kafka_protocol::messages;
-pub use ledger::Ledger;
+pub use ledger::{Ledger, Over};
 pub use wire::Client;

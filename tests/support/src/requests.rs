@@ -176,10 +176,14 @@ pub fn try_list_offset(client: &mut Client, name: &str, partition: i32, time: i6
     list_offset_answer(client, name, partition, time);
 }
 
-pub(crate) fn list_offset_answer(client: &mut Client, name: &str, partition: i32, time: i64) -> (i16, i64) {
+pub fn list_offsets_request(name: &str, partition: i32, time: i64) -> ListOffsetsRequest {
     let wanted = ListOffsetsPartition::default().with_partition_index(partition).with_timestamp(time);
     let wanted = ListOffsetsTopic::default().with_name(topic(name)).with_partitions(vec![wanted]);
-    let request = ListOffsetsRequest::default().with_replica_id(BrokerId(-1)).with_topics(vec![wanted]);
+    ListOffsetsRequest::default().with_replica_id(BrokerId(-1)).with_topics(vec![wanted])
+}
+
+pub(crate) fn list_offset_answer(client: &mut Client, name: &str, partition: i32, time: i64) -> (i16, i64) {
+    let request = list_offsets_request(name, partition, time);
     // Apache Kafka 2.8 knows version 6, in which all but the largest timestamp can be asked for.
     let response = client.call(if time == -3 { 7 } else { 6 }, &request);
     let answer = &response.topics[0].partitions[0];

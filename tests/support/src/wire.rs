@@ -3,7 +3,7 @@
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use kafka_protocol::messages::{RequestHeader, ResponseHeader};
@@ -119,6 +119,35 @@ impl Client {
     pub fn call<R: Request>(&mut self, version: i16, request: &R) -> R::Response {
         let id = self.send(version, request);
         self.recv::<R>(version, id)
+    }
+
+    /// Like [`Client::call`] to a broker that may be gone, cut off or frozen: none if there is no answer within the limit.
+    pub fn try_call<R: Request>(&mut self, version: i16, request: &R, limit: Duration) -> Option<R::Response> {
+        let id = self.try_send(version, request)?;
+        let deadline = Instant::now() + limit;
+        let mut size = [0; 4];
+        self.read_until(&mut size, deadline)?;
+        let mut frame = vec![0; usize::try_from(i32::from_be_bytes(size)).ok()?];
+        self.read_until(&mut frame, deadline)?;
+        let mut frame = Bytes::from(frame);
+        let header = ResponseHeader::decode(&mut frame, R::Response::header_version(version)).ok()?;
+        assert_eq!(header.correlation_id, id, "answers come in the order of the requests");
+        Some(R::Response::decode(&mut frame, version).expect("a response body"))
+    }
+
+    fn read_until(&mut self, mut into: &mut [u8], deadline: Instant) -> Option<()> {
+        while !into.is_empty() {
+            let left = deadline.checked_duration_since(Instant::now()).filter(|left| !left.is_zero())?;
+            self.stream.set_read_timeout(Some(left)).unwrap();
+            match self.stream.read(into) {
+                Ok(0) => return None,
+                Ok(count) => into = &mut into[count..],
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(_) => return None,
+            }
+        }
+        self.stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        Some(())
     }
 
     /// Whether the broker leaves us alone (and has not closed the connection) for a moment.

@@ -1,0 +1,98 @@
+//! Who leads, and whether that is us and safe to act on.
+
+use std::time::Duration;
+
+use openraft::{Raft, RaftMetrics, ServerState};
+use tokio::sync::watch;
+
+use crate::options::Options;
+use crate::store::{Peer, TypeConfig};
+
+/// Who leads the quorum, as this node knows it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Leadership {
+    /// The leader; none while one is sought, or where this node leads and has lost touch with the majority.
+    pub leader: Option<u64>,
+    /// Grows with every election.
+    pub term: u64,
+    /// This node leads, a majority heard it within the election timeout, and everything committed before its term is applied:
+    /// decisions on the applied state are safe.
+    pub ready: bool,
+}
+
+/// Follows openraft until it ends.
+pub(crate) fn watch(raft: &Raft<TypeConfig>, options: &Options) -> watch::Receiver<Leadership> {
+    let (mut metrics, lease) = (raft.metrics(), options.election_timeout);
+    let mut judge = Judge { id: options.id, lease, since: None };
+    let first = judge.judge(&metrics.borrow_and_update());
+    let (sender, receiver) = watch::channel(first);
+    tokio::spawn(async move {
+        loop {
+            let now = match tokio::time::timeout(lease, metrics.changed()).await {
+                Ok(Ok(())) => judge.judge(&metrics.borrow_and_update()),
+                Ok(Err(_)) => Leadership { leader: None, ready: false, ..*sender.borrow() },
+                // openraft is stuck, in a write perhaps: what it said last is no longer to be relied on.
+                Err(_) => judge.lost(&metrics.borrow()),
+            };
+            sender.send_if_modified(|known| std::mem::replace(known, now) != now);
+            if sender.is_closed() || metrics.has_changed().is_err() {
+                sender.send_if_modified(|known| std::mem::take(&mut known.ready));
+                return;
+            }
+        }
+    });
+    receiver
+}
+
+/// Makes what openraft says into what may be relied on.
+struct Judge {
+    id: u64,
+    lease: Duration,
+    /// The term we were first seen to lead, and the last entry then: what is to be applied before we are ready.
+    since: Option<(u64, Option<u64>)>,
+}
+
+impl Judge {
+    fn judge(&mut self, metrics: &RaftMetrics<u64, Peer>) -> Leadership {
+        let term = metrics.current_term;
+        let ended = metrics.running_state.is_err();
+        if metrics.state != ServerState::Leader || ended {
+            self.since = None;
+            let leader = metrics.current_leader.filter(|leader| *leader != self.id && !ended);
+            return Leadership { leader, term, ready: false };
+        }
+        if self.since.is_none_or(|(since, _)| since != term) {
+            self.since = Some((term, metrics.last_log_index));
+        }
+        let alone = metrics.membership_config.voter_ids().eq([self.id]);
+        let lease = u64::try_from(self.lease.as_millis()).unwrap_or(u64::MAX);
+        let heard = alone || metrics.millis_since_quorum_ack.is_some_and(|millis| millis <= lease);
+        if !heard {
+            return Leadership { leader: None, term, ready: false };
+        }
+        let first = self.since.and_then(|(_, last)| last);
+        let applied = metrics.last_applied;
+        let ready = applied.is_some_and(|id| id.leader_id.term == term && Some(id.index) >= first);
+        Leadership { leader: Some(self.id), term, ready }
+    }
+
+    /// Nothing was heard of openraft for a lease.
+    fn lost(&self, metrics: &RaftMetrics<u64, Peer>) -> Leadership {
+        let leader = metrics.current_leader.filter(|leader| *leader != self.id);
+        Leadership { leader, term: metrics.current_term, ready: false }
+    }
+}
+
+/// Starts an election soon, unless there is another leader by then.
+pub(crate) fn seek_another(raft: &Raft<TypeConfig>, options: &Options, lost: u64) {
+    let raft = raft.clone();
+    let _ = options;
+    tokio::spawn(async move {
+        let leader = raft.metrics().borrow().current_leader;
+        if leader == Some(lost)
+            && let Err(error) = raft.trigger().elect().await
+        {
+            tracing::debug!(%error, "no election: the quorum has ended");
+        }
+    });
+}

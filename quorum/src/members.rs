@@ -1,0 +1,175 @@
+//! Who belongs to the quorum, how far each is, and how that changes: one member at a time.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use openraft::error::{ChangeMembershipError, ClientWriteError, RaftError};
+use openraft::raft::ClientWriteResponse;
+use thiserror::Error;
+
+use crate::identity::DirectoryId;
+use crate::machine::Machine;
+use crate::node::Quorum;
+use crate::store::{Peer, TypeConfig};
+
+/// Why the membership was not changed, or may not have been.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum MembershipError {
+    /// Another node leads, or none does.
+    #[error("this node does not lead the metadata quorum")]
+    NotLeader {
+        /// Who leads, if known.
+        leader: Option<u64>,
+    },
+    /// No majority confirmed it in time: it may be carried out yet.
+    #[error("no majority of the metadata quorum answered within {} ms: the change may be carried out yet", within.as_millis())]
+    TimedOut {
+        /// How long was waited.
+        within: Duration,
+    },
+    /// Another change is under way.
+    #[error("another change of the voters is under way: try again")]
+    Busy,
+    /// It is a member already.
+    #[error("node {id} is a member of the quorum already, at {address}")]
+    Known {
+        /// Which.
+        id: u64,
+        /// Where.
+        address: String,
+    },
+    /// It is no member.
+    #[error("node {id} is no member of the quorum")]
+    Unknown {
+        /// Which.
+        id: u64,
+    },
+    /// The last voter stays.
+    #[error("node {id} is the only voter: add another one first")]
+    LastVoter {
+        /// Which.
+        id: u64,
+    },
+    /// Whoever is at the address is not who it should be.
+    #[error("the node at {address} cannot be added: {why}")]
+    NotThere {
+        /// Where.
+        address: String,
+        /// Why.
+        why: String,
+    },
+    /// This node's part in the quorum has ended.
+    #[error("this node takes no part in the metadata quorum any more: {0}")]
+    Fatal(String),
+}
+
+/// A member, as the quorum's log names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Member {
+    /// Its controller listener.
+    pub address: String,
+    /// The id of its directory, where known.
+    pub directory: Option<DirectoryId>,
+    /// Whether it votes; else it learns.
+    pub voter: bool,
+}
+
+/// How far a member is, as the leader knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MemberStatus {
+    /// Who it is.
+    pub member: Member,
+    /// The last entry that is known to be on its disk; none where this node does not lead.
+    pub matched: Option<u64>,
+    /// How long ago it last answered this leader; none for the leader itself, or when it never did.
+    pub since_contact: Option<Duration>,
+}
+
+/// The state of the quorum, for `DescribeQuorum`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Status {
+    /// Who leads.
+    pub leader: Option<u64>,
+    /// The term.
+    pub term: u64,
+    /// The last entry that this node has applied: everything up to it is committed.
+    pub high_watermark: u64,
+    /// All members.
+    pub members: BTreeMap<u64, MemberStatus>,
+}
+
+impl<M: Machine> Quorum<M> {
+    /// All members, as this node knows them.
+    pub fn members(&self) -> BTreeMap<u64, Member> {
+        let metrics = self.inner.raft.metrics();
+        let metrics = metrics.borrow();
+        let membership = metrics.membership_config.membership();
+        let voters: Vec<u64> = membership.voter_ids().collect();
+        let member = |(id, peer): (&u64, &Peer)| {
+            let (address, directory, voter) = (peer.address.clone(), peer.directory, voters.contains(id));
+            (*id, Member { address, directory, voter })
+        };
+        membership.nodes().map(member).collect()
+    }
+
+    /// The state of the quorum; how far the others are is known to the leader only.
+    pub fn status(&self) -> Status {
+        let metrics = self.inner.raft.metrics();
+        let metrics = metrics.borrow();
+        let replication = metrics.replication.as_ref();
+        let matched = |id: &u64| replication.and_then(|all| all.get(id).copied().flatten()).map(|id| id.index);
+        let status = |(id, member)| (id, MemberStatus { member, matched: matched(&id), since_contact: None });
+        let leadership = *self.inner.leadership.borrow();
+        Status {
+            leader: leadership.leader,
+            term: leadership.term,
+            high_watermark: metrics.last_applied.map_or(0, |id| id.index),
+            members: self.members().into_iter().map(status).collect(),
+        }
+    }
+
+    /// Adds a member that does not vote yet, and waits until it has everything. Called again, it waits again.
+    pub async fn add_learner(
+        &self,
+        id: u64,
+        address: &str,
+        directory: Option<DirectoryId>,
+    ) -> Result<(), MembershipError> {
+        let peer = Peer { address: address.to_owned(), directory };
+        self.within(self.inner.raft.add_learner(id, peer, true)).await
+    }
+
+    /// Lets a learner vote.
+    pub async fn promote(&self, id: u64) -> Result<(), MembershipError> {
+        let change = openraft::ChangeMembers::AddVoterIds([id].into());
+        self.within(self.inner.raft.change_membership(change, true)).await
+    }
+
+    /// Takes a member, voter or not, out of the quorum. A leader that removes itself steps down.
+    pub async fn remove(&self, id: u64) -> Result<(), MembershipError> {
+        let change = openraft::ChangeMembers::RemoveVoters([id].into());
+        self.within(self.inner.raft.change_membership(change, false)).await
+    }
+
+    async fn within(
+        &self,
+        change: impl Future<Output = Result<ClientWriteResponse<TypeConfig>, RaftError<u64, ClientWriteError<u64, Peer>>>>,
+    ) -> Result<(), MembershipError> {
+        let within = self.inner.options.request_timeout;
+        let Ok(result) = tokio::time::timeout(within, change).await else {
+            return Err(MembershipError::TimedOut { within });
+        };
+        match result {
+            Ok(_) => Ok(()),
+            Err(RaftError::APIError(ClientWriteError::ForwardToLeader(to))) => {
+                Err(MembershipError::NotLeader { leader: to.leader_id })
+            }
+            Err(RaftError::APIError(ClientWriteError::ChangeMembershipError(error))) => Err(match error {
+                ChangeMembershipError::InProgress(_) => MembershipError::Busy,
+                ChangeMembershipError::LearnerNotFound(error) => MembershipError::Unknown { id: error.node_id },
+                ChangeMembershipError::EmptyMembership(_) => MembershipError::LastVoter { id: self.inner.options.id },
+            }),
+            Err(RaftError::Fatal(error)) => Err(MembershipError::Fatal(error.to_string())),
+        }
+    }
+}

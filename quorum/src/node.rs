@@ -1,0 +1,162 @@
+//! One node of the quorum.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use openraft::Raft;
+use openraft::error::{ClientWriteError, RaftError};
+use thiserror::Error;
+use tokio::sync::watch;
+
+use crate::leadership::Leadership;
+use crate::machine::{At, Machine, StateMachine};
+use crate::network::Network;
+use crate::options::{Options, StartError, Voters};
+use crate::store::{Command, Peer, Reply, Store, TypeConfig};
+use crate::transport::Transport;
+
+/// Why a proposal was not carried out, or may not have been.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum ProposeError {
+    /// Another node leads, or none does. Nothing was changed.
+    #[error("this node does not lead the metadata quorum{}", leader.map_or_else(String::new, |leader| format!(": node {leader} does")))]
+    NotLeader {
+        /// Who leads, if known.
+        leader: Option<u64>,
+    },
+    /// No majority confirmed it in time: it may be carried out yet.
+    #[error("no majority of the metadata quorum answered within {} ms: the change may be carried out yet", within.as_millis())]
+    TimedOut {
+        /// How long was waited.
+        within: Duration,
+    },
+    /// It is larger than a member takes. Nothing was changed.
+    #[error("a change of {bytes} bytes is larger than {limit}: make it in several steps")]
+    TooLarge {
+        /// Its size.
+        bytes: usize,
+        /// What is taken.
+        limit: usize,
+    },
+    /// This node's part in the quorum has ended: a write failed, or it was shut down.
+    #[error("this node takes no part in the metadata quorum any more: {0}")]
+    Fatal(String),
+}
+
+/// The largest command.
+pub const COMMAND_MAX: usize = 16 << 20;
+
+/// A running node of the quorum. Clones are the same node.
+pub struct Quorum<M: Machine> {
+    pub(crate) inner: Arc<Inner<M>>,
+}
+
+impl<M: Machine> Clone for Quorum<M> {
+    fn clone(&self) -> Self {
+        Quorum { inner: Arc::clone(&self.inner) }
+    }
+}
+
+pub(crate) struct Inner<M: Machine> {
+    pub(crate) options: Options,
+    pub(crate) raft: Raft<TypeConfig>,
+    pub(crate) machine: StateMachine<M>,
+    pub(crate) store: Store,
+    pub(crate) transport: Arc<dyn Transport>,
+    pub(crate) leadership: watch::Receiver<Leadership>,
+    pub(crate) runtime: tokio::runtime::Handle,
+}
+
+impl<M: Machine> Quorum<M> {
+    /// Opens the files in the directory and takes part in the quorum, on the current tokio runtime. It should be one that
+    /// nothing blocks, since a leader that is late with its heartbeats is given up.
+    ///
+    /// # Errors
+    /// The files cannot be read, or belong elsewhere. Nothing on the disk has been changed then.
+    pub async fn start(options: Options, machine: M, transport: Arc<dyn Transport>) -> Result<Quorum<M>, StartError> {
+        let config = Arc::new(options.config()?);
+        let io = |path: &std::path::Path| {
+            let path = path.to_owned();
+            move |error| StartError::Io { path, error }
+        };
+        crate::journal::make_directory(&options.directory).map_err(io(&options.directory))?;
+        let store = Store::open(&options.directory)?;
+        let machine = StateMachine::open(&options.directory, machine).map_err(io(&options.directory))?;
+        let network = Network::new(&options, Arc::clone(&transport));
+        let fatal = |error: &dyn std::fmt::Display| StartError::Raft { error: error.to_string() };
+        let raft = Raft::new(options.id, config, network, store.clone(), machine.clone());
+        let raft = raft.await.map_err(|error| fatal(&error))?;
+        if let Voters::Founding(voters) = &options.voters
+            && !raft.is_initialized().await.map_err(|error| fatal(&error))?
+        {
+            let peer = |address: &String| Peer { address: address.clone(), directory: None };
+            let founders: BTreeMap<u64, Peer> = voters.iter().map(|(id, address)| (*id, peer(address))).collect();
+            raft.initialize(founders).await.map_err(|error| fatal(&error))?;
+        }
+        let leadership = crate::leadership::watch(&raft, &options);
+        let inner =
+            Inner { options, raft, machine, store, transport, leadership, runtime: tokio::runtime::Handle::current() };
+        Ok(Quorum { inner: Arc::new(inner) })
+    }
+
+    /// Proposes a command, and waits until it is applied here.
+    pub async fn propose(&self, command: Command) -> Result<Reply, ProposeError> {
+        let bytes = command.0.len();
+        if bytes > COMMAND_MAX {
+            return Err(ProposeError::TooLarge { bytes, limit: COMMAND_MAX });
+        }
+        let within = self.inner.options.request_timeout;
+        match tokio::time::timeout(within, self.inner.raft.client_write(command)).await {
+            Ok(Ok(written)) => Ok(written.data),
+            Ok(Err(RaftError::APIError(ClientWriteError::ForwardToLeader(to)))) => {
+                Err(ProposeError::NotLeader { leader: to.leader_id.filter(|leader| *leader != self.inner.options.id) })
+            }
+            Ok(Err(error)) => Err(ProposeError::Fatal(error.to_string())),
+            Err(_) => Err(ProposeError::TimedOut { within }),
+        }
+    }
+
+    /// [`Quorum::propose`] for a thread that is none of the quorum's runtime.
+    pub fn propose_blocking(&self, command: Command) -> Result<Reply, ProposeError> {
+        let (sender, receiver) = std::sync::mpsc::sync_channel(1);
+        let quorum = self.clone();
+        // Nobody may wait any more; that is not our matter.
+        self.inner.runtime.spawn(async move { drop(sender.send(quorum.propose(command).await)) });
+        receiver.recv().unwrap_or_else(|_| Err(ProposeError::Fatal("its runtime has ended".to_owned())))
+    }
+
+    /// Who leads, and whether decisions here are safe.
+    pub fn leadership(&self) -> watch::Receiver<Leadership> {
+        self.inner.leadership.clone()
+    }
+
+    /// Looks at the application's machine, between two commands.
+    pub fn read<T>(&self, look: impl FnOnce(&M) -> T) -> T {
+        self.inner.machine.read(look)
+    }
+
+    /// The last entry that is applied here. It changes after what was applied can be read.
+    pub fn applied(&self) -> watch::Receiver<At> {
+        self.inner.machine.applied()
+    }
+
+    /// Answers a request of another node, as its [`Transport`] brought it. The bytes are not trusted: what cannot be understood
+    /// is answered so.
+    pub async fn handle(&self, request: Bytes) -> Bytes {
+        crate::serve::handle(&self.inner, request).await
+    }
+
+    /// The connection to the leader closed and cannot be made again: seek another one soon, rather than after the election timeout.
+    pub fn leader_connection_lost(&self, leader: u64) {
+        crate::leadership::seek_another(&self.inner.raft, &self.inner.options, leader);
+    }
+
+    /// Ends this node's part in the quorum; what was asked for is on the disk afterwards.
+    pub async fn shutdown(&self) {
+        if let Err(error) = self.inner.raft.shutdown().await {
+            tracing::warn!(%error, "the metadata quorum did not end in order");
+        }
+    }
+}
