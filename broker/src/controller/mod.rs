@@ -11,5 +11,14 @@ pub mod leaders;
 pub mod placement;
 pub mod reassign;
 
+use crate::config::Config;
+use crate::topics::record::ElectionDefaults;
+
+/// What holds for partitions whose topic says nothing, as this node is configured.
+pub fn election_defaults(config: &Config) -> ElectionDefaults {
+    let topics = &config.topic_defaults;
+    ElectionDefaults { min_insync_replicas: topics.min_insync_replicas, unclean: topics.unclean_leader_election_enable }
+}
+
 #[cfg(test)]
 pub(crate) mod testing;
