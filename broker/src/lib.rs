@@ -13,6 +13,7 @@ mod balance;
 pub mod broker;
 pub mod cleaner;
 pub mod clock;
+pub mod cluster;
 pub mod config;
 pub mod controller;
 pub mod coordinator;
