@@ -27,6 +27,7 @@ fn register(broker: i32) -> [Record; 2] {
         dirs: Vec::new(),
         message_max_bytes: 1 << 20,
         replica_fetch_max_bytes: None,
+        write_caching: false,
     };
     [
         Record::BrokerRegistered { broker, registration, unclean: false, defaults: DEFAULTS },
