@@ -9,6 +9,7 @@ use tokio::task::JoinHandle;
 
 use crate::cleaner::{self, Cleaner};
 use crate::clock::Clock;
+use crate::cluster::Cluster;
 use crate::config::Config;
 use crate::config::table::METRICS_LISTENER;
 use crate::coordinator::Groups;
@@ -18,7 +19,7 @@ use crate::metrics::Metrics;
 use crate::net::{self, ListenError, Registry};
 use crate::partition::Flusher;
 use crate::topics::Topics;
-use crate::{dirs, housekeeping, limits, retention, sketches};
+use crate::{balance, dirs, housekeeping, limits, retention, sketches};
 
 /// Why a broker does not start. Each message says what to do about it.
 #[derive(Debug, thiserror::Error)]
@@ -51,6 +52,8 @@ pub struct Broker {
     pub clock: Arc<Clock>,
     /// Topics and their partitions.
     pub topics: Arc<Topics>,
+    /// This node's place in the cluster.
+    pub cluster: Arc<Cluster>,
     /// Consumer groups.
     pub groups: Arc<Groups>,
     /// Who is connected.
@@ -107,6 +110,7 @@ impl Broker {
         tasks.push(tokio::spawn(retention::run(broker.clone())));
         tasks.push(tokio::spawn(sketches::run(broker.clone())));
         tasks.push(tokio::spawn(cleaner::run(broker.clone())));
+        tasks.push(tokio::spawn(balance::run(broker.clone())));
         if let Some(bound) = metrics {
             tracing::info!(address = %bound.address, "metrics are served at /metrics");
             tasks.push(tokio::spawn(net::serve_metrics(bound, broker.clone())));
@@ -120,6 +124,9 @@ impl Broker {
         let budget = config.queued_max_request_bytes.unwrap_or(limits::REQUEST_BUDGET_BYTES);
         let budget = budget.max(config.socket_request_max_bytes.min(limits::REQUEST_BUDGET_BYTES));
         let request_budget_kib = u32::try_from(budget.div_ceil(1024)).unwrap_or(u32::MAX >> 3);
+        let leader = u64::try_from(config.node_id).ok();
+        let (_, leadership) = tokio::sync::watch::channel(jackdaw_quorum::Leadership { leader, term: 1, ready: true });
+        let cluster = Arc::new(Cluster::new(&config, leadership));
         let slots = config.max_incremental_fetch_session_cache_slots;
         let config = Arc::new(ArcSwap::from_pointee(config));
         let topics = Arc::new(Topics::open(flushers.clone(), failed, config.clone(), clock.clone())?);
@@ -134,6 +141,7 @@ impl Broker {
             connections: Registry::default(),
             metrics: Metrics::default(),
             cleaner: Cleaner::default(),
+            cluster,
             cluster_id,
             ports: ArcSwap::default(),
             clock,

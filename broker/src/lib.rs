@@ -9,9 +9,11 @@
 //! but [`clock`] reads the time; the machines in `group`, `fetch::session` and `topics::catalog` know neither.
 
 pub mod api;
+mod balance;
 pub mod broker;
 pub mod cleaner;
 pub mod clock;
+pub mod cluster;
 pub mod config;
 pub mod controller;
 pub mod coordinator;

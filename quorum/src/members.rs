@@ -1,16 +1,19 @@
 //! Who belongs to the quorum, how far each is, and how that changes: one member at a time.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use openraft::error::{ChangeMembershipError, ClientWriteError, RaftError};
 use openraft::raft::ClientWriteResponse;
+use openraft::{ChangeMembers, Raft};
 use thiserror::Error;
 
 use crate::identity::DirectoryId;
 use crate::machine::Machine;
 use crate::node::Quorum;
 use crate::store::{Peer, TypeConfig};
+use crate::transport::Target;
 
 /// Why the membership was not changed, or may not have been.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -83,6 +86,8 @@ pub struct MemberStatus {
     pub matched: Option<u64>,
     /// How long ago it last answered this leader; none for the leader itself, or when it never did.
     pub since_contact: Option<Duration>,
+    /// Why it is of no use though it answers, for example because it lost its directory.
+    pub refused: Option<String>,
 }
 
 /// The state of the quorum, for `DescribeQuorum`.
@@ -94,70 +99,117 @@ pub struct Status {
     pub term: u64,
     /// The last entry that this node has applied: everything up to it is committed.
     pub high_watermark: u64,
+    /// Whether a change of the voters is under way, so that majorities of the old and the new ones are needed.
+    pub changing: bool,
     /// All members.
     pub members: BTreeMap<u64, MemberStatus>,
 }
 
+type Changed = Result<ClientWriteResponse<TypeConfig>, RaftError<u64, ClientWriteError<u64, Peer>>>;
+
 impl<M: Machine> Quorum<M> {
     /// All members, as this node knows them.
     pub fn members(&self) -> BTreeMap<u64, Member> {
-        let metrics = self.inner.raft.metrics();
-        let metrics = metrics.borrow();
-        let membership = metrics.membership_config.membership();
+        let membership = self.inner.effective();
         let voters: Vec<u64> = membership.voter_ids().collect();
         let member = |(id, peer): (&u64, &Peer)| {
-            let (address, directory, voter) = (peer.address.clone(), peer.directory, voters.contains(id));
-            (*id, Member { address, directory, voter })
+            let (address, directory) = (self.inner.network.address(*id, peer), peer.directory);
+            (*id, Member { address, directory, voter: voters.contains(id) })
         };
         membership.nodes().map(member).collect()
     }
 
     /// The state of the quorum; how far the others are is known to the leader only.
     pub fn status(&self) -> Status {
-        let metrics = self.inner.raft.metrics();
-        let metrics = metrics.borrow();
-        let replication = metrics.replication.as_ref();
-        let matched = |id: &u64| replication.and_then(|all| all.get(id).copied().flatten()).map(|id| id.index);
-        let status = |(id, member)| (id, MemberStatus { member, matched: matched(&id), since_contact: None });
         let leadership = *self.inner.leadership.borrow();
+        let metrics = self.inner.raft.metrics().borrow().clone();
+        let replication = metrics.replication.unwrap_or_default();
+        let leads = !replication.is_empty();
+        let status = |(id, member)| {
+            let matched = replication.get(&id).copied().flatten().map(|id| id.index);
+            let since_contact = self.inner.network.since_contact(id).filter(|_| leads && id != self.inner.options.id);
+            let refused = self.inner.network.refused(id);
+            (id, MemberStatus { member, matched, since_contact, refused })
+        };
         Status {
             leader: leadership.leader,
             term: leadership.term,
-            high_watermark: metrics.last_applied.map_or(0, |id| id.index),
+            changing: metrics.membership_config.membership().get_joint_config().len() > 1,
+            high_watermark: self.inner.machine.applied().borrow().index,
             members: self.members().into_iter().map(status).collect(),
         }
     }
 
-    /// Adds a member that does not vote yet, and waits until it has everything. Called again, it waits again.
+    /// Adds a member that does not vote yet, and waits until it has everything. Whoever is at the address is asked first who it is.
+    /// Called again, it waits again.
     pub async fn add_learner(
         &self,
         id: u64,
         address: &str,
         directory: Option<DirectoryId>,
     ) -> Result<(), MembershipError> {
-        let peer = Peer { address: address.to_owned(), directory };
-        self.within(self.inner.raft.add_learner(id, peer, true)).await
+        let address = address.to_owned();
+        let not_there = |why: String| MembershipError::NotThere { address: address.clone(), why };
+        if let Some(known) = self.members().get(&id).filter(|known| known.voter || known.address != address) {
+            return Err(MembershipError::Known { id, address: known.address.clone() });
+        }
+        let hello = self.inner.network.hello(Target { id, address: address.clone() }).await.map_err(not_there)?;
+        if directory.is_some_and(|directory| directory != hello.directory) {
+            return Err(not_there(format!("its directory is {}", hello.directory)));
+        }
+        let elsewhere = hello.voters.iter().any(|voter| !self.members().contains_key(voter));
+        if elsewhere && !hello.voters.is_empty() {
+            return Err(not_there(format!("it belongs to a quorum of its own, of nodes {:?}", hello.voters)));
+        }
+        let peer = Peer { address, directory: Some(hello.directory) };
+        self.within(move |raft| async move { raft.add_learner(id, peer, true).await }).await
     }
 
     /// Lets a learner vote.
     pub async fn promote(&self, id: u64) -> Result<(), MembershipError> {
-        let change = openraft::ChangeMembers::AddVoterIds([id].into());
-        self.within(self.inner.raft.change_membership(change, true)).await
+        match self.members().get(&id) {
+            None => Err(MembershipError::Unknown { id }),
+            Some(member) if member.voter => Ok(()),
+            Some(_) => {
+                let change = ChangeMembers::AddVoterIds([id].into());
+                self.within(|raft| async move { raft.change_membership(change, true).await }).await
+            }
+        }
     }
 
     /// Takes a member, voter or not, out of the quorum. A leader that removes itself steps down.
     pub async fn remove(&self, id: u64) -> Result<(), MembershipError> {
-        let change = openraft::ChangeMembers::RemoveVoters([id].into());
-        self.within(self.inner.raft.change_membership(change, false)).await
+        let members = self.members();
+        let voters = members.values().filter(|member| member.voter).count();
+        let change = match members.get(&id) {
+            None => return Err(MembershipError::Unknown { id }),
+            Some(member) if !member.voter => ChangeMembers::RemoveNodes([id].into()),
+            Some(_) if voters == 1 => return Err(MembershipError::LastVoter { id }),
+            Some(_) => ChangeMembers::RemoveVoters([id].into()),
+        };
+        self.within(|raft| async move { raft.change_membership(change, false).await }).await
     }
 
-    async fn within(
-        &self,
-        change: impl Future<Output = Result<ClientWriteResponse<TypeConfig>, RaftError<u64, ClientWriteError<u64, Peer>>>>,
-    ) -> Result<(), MembershipError> {
+    /// Carries a change out, even when it takes longer than is waited: one left half-way needs two majorities.
+    async fn within<F>(&self, change: impl FnOnce(Raft<TypeConfig>) -> F) -> Result<(), MembershipError>
+    where
+        F: Future<Output = Changed> + Send + 'static,
+    {
         let within = self.inner.options.request_timeout;
-        let Ok(result) = tokio::time::timeout(within, change).await else {
-            return Err(MembershipError::TimedOut { within });
+        let lock = Arc::clone(&self.inner.changing).lock_owned();
+        let one_at_a_time = tokio::time::timeout(within, lock).await.map_err(|_| MembershipError::Busy)?;
+        if !self.inner.is_leader() {
+            return Err(MembershipError::NotLeader { leader: self.inner.leadership.borrow().leader });
+        }
+        let change = change(self.inner.raft.clone());
+        let changed = self.inner.runtime.spawn(async move {
+            let _one_at_a_time = one_at_a_time;
+            change.await
+        });
+        let result = match tokio::time::timeout(within, changed).await {
+            Ok(Ok(result)) => result,
+            Ok(Err(error)) => return Err(MembershipError::Fatal(error.to_string())),
+            Err(_) => return Err(MembershipError::TimedOut { within }),
         };
         match result {
             Ok(_) => Ok(()),

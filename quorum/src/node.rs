@@ -1,19 +1,26 @@
 //! One node of the quorum.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use bytes::Bytes;
-use openraft::Raft;
 use openraft::error::{ClientWriteError, RaftError};
+use openraft::{Membership, Raft, ServerState};
 use thiserror::Error;
 use tokio::sync::watch;
 
-use crate::leadership::Leadership;
+use crate::compact;
+use crate::disk::Disk;
+use crate::identity::{self, Identities};
+use crate::journal::Directory;
+use crate::leadership::{self, Leadership};
 use crate::machine::{At, Machine, StateMachine};
 use crate::network::Network;
 use crate::options::{Options, StartError, Voters};
+use crate::serve::Receiving;
 use crate::store::{Command, Peer, Reply, Store, TypeConfig};
 use crate::transport::Transport;
 
@@ -24,6 +31,12 @@ pub enum ProposeError {
     #[error("this node does not lead the metadata quorum{}", leader.map_or_else(String::new, |leader| format!(": node {leader} does")))]
     NotLeader {
         /// Who leads, if known.
+        leader: Option<u64>,
+    },
+    /// This node led when it was asked, and was deposed before a majority confirmed: it may be carried out yet.
+    #[error("this node was deposed as leader of the metadata quorum meanwhile: the change may be carried out yet")]
+    Deposed {
+        /// Who leads now, if known.
         leader: Option<u64>,
     },
     /// No majority confirmed it in time: it may be carried out yet.
@@ -45,8 +58,8 @@ pub enum ProposeError {
     Fatal(String),
 }
 
-/// The largest command.
-pub const COMMAND_MAX: usize = 16 << 20;
+/// The largest command. As JSON within JSON it may be several times as long, and has to fit into a message then.
+pub const COMMAND_MAX: usize = 10 << 20;
 
 /// A running node of the quorum. Clones are the same node.
 pub struct Quorum<M: Machine> {
@@ -64,9 +77,32 @@ pub(crate) struct Inner<M: Machine> {
     pub(crate) raft: Raft<TypeConfig>,
     pub(crate) machine: StateMachine<M>,
     pub(crate) store: Store,
-    pub(crate) transport: Arc<dyn Transport>,
+    pub(crate) identities: Arc<Identities>,
+    pub(crate) network: Network,
     pub(crate) leadership: watch::Receiver<Leadership>,
     pub(crate) runtime: tokio::runtime::Handle,
+    /// A snapshot of which a part has come.
+    pub(crate) receiving: tokio::sync::Mutex<Option<Receiving>>,
+    /// Held while the membership changes.
+    pub(crate) changing: Arc<tokio::sync::Mutex<()>>,
+    /// Whether another leader is being sought.
+    pub(crate) seeking: AtomicBool,
+}
+
+impl<M: Machine> Inner<M> {
+    /// Whether this node leads and is one of the voters. openraft takes changes of the membership from a leader that has just been
+    /// taken out, too, and is not made for it.
+    pub(crate) fn is_leader(&self) -> bool {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow();
+        let votes = metrics.membership_config.voter_ids().any(|id| id == self.options.id);
+        metrics.state == ServerState::Leader && votes
+    }
+
+    /// The members, as the log names them, committed or not.
+    pub(crate) fn effective(&self) -> Membership<u64, Peer> {
+        self.raft.metrics().borrow().membership_config.membership().clone()
+    }
 }
 
 impl<M: Machine> Quorum<M> {
@@ -76,17 +112,36 @@ impl<M: Machine> Quorum<M> {
     /// # Errors
     /// The files cannot be read, or belong elsewhere. Nothing on the disk has been changed then.
     pub async fn start(options: Options, machine: M, transport: Arc<dyn Transport>) -> Result<Quorum<M>, StartError> {
+        let disk = Directory::open(&options.directory);
+        let disk = disk.map_err(|error| StartError::Io { path: options.directory.clone(), error })?;
+        Quorum::start_on(Arc::new(disk), options, machine, transport).await
+    }
+
+    /// The same on a disk of a simulation.
+    pub async fn start_on(
+        disk: Arc<dyn Disk>,
+        options: Options,
+        machine: M,
+        transport: Arc<dyn Transport>,
+    ) -> Result<Quorum<M>, StartError> {
         let config = Arc::new(options.config()?);
-        let io = |path: &std::path::Path| {
-            let path = path.to_owned();
-            move |error| StartError::Io { path, error }
+        identity::check_options(&options)?;
+        let identities = Identities::load(&disk, &options)?;
+        let store = Store::on(&disk)?;
+        let machine = StateMachine::on(Arc::clone(&disk), machine)
+            .map_err(|error| StartError::Io { path: PathBuf::from(disk.name()), error })?;
+        let membership = store.last_membership().unwrap_or_else(|| machine.membership());
+        let founders = identities.as_ref().and_then(Identities::founders);
+        identity::check_voters(&options, founders.as_ref(), &membership)?;
+        let identities = match identities {
+            Some(identities) => identities,
+            None if !store.is_fresh() => return Err(StartError::NoIdentity { path: PathBuf::from(disk.name()) }),
+            None => Identities::make(&disk, &options)?,
         };
-        crate::journal::make_directory(&options.directory).map_err(io(&options.directory))?;
-        let store = Store::open(&options.directory)?;
-        let machine = StateMachine::open(&options.directory, machine).map_err(io(&options.directory))?;
-        let network = Network::new(&options, Arc::clone(&transport));
+        let identities = Arc::new(identities);
+        let network = Network::new(&options, &identities, transport);
         let fatal = |error: &dyn std::fmt::Display| StartError::Raft { error: error.to_string() };
-        let raft = Raft::new(options.id, config, network, store.clone(), machine.clone());
+        let raft = Raft::new(options.id, config, network.clone(), store.clone(), machine.clone());
         let raft = raft.await.map_err(|error| fatal(&error))?;
         if let Voters::Founding(voters) = &options.voters
             && !raft.is_initialized().await.map_err(|error| fatal(&error))?
@@ -95,23 +150,46 @@ impl<M: Machine> Quorum<M> {
             let founders: BTreeMap<u64, Peer> = voters.iter().map(|(id, address)| (*id, peer(address))).collect();
             raft.initialize(founders).await.map_err(|error| fatal(&error))?;
         }
-        let leadership = crate::leadership::watch(&raft, &options);
-        let inner =
-            Inner { options, raft, machine, store, transport, leadership, runtime: tokio::runtime::Handle::current() };
-        Ok(Quorum { inner: Arc::new(inner) })
+        let watched = leadership::watch(&raft, &options);
+        let inner = Inner {
+            options,
+            raft,
+            machine,
+            store,
+            identities,
+            network,
+            leadership: watched,
+            runtime: tokio::runtime::Handle::current(),
+            receiving: tokio::sync::Mutex::default(),
+            changing: Arc::default(),
+            seeking: AtomicBool::new(false),
+        };
+        let inner = Arc::new(inner);
+        leadership::tend(&inner);
+        compact::by_bytes(&inner);
+        Ok(Quorum { inner })
     }
 
-    /// Proposes a command, and waits until it is applied here.
+    /// Proposes a command, and waits until it is applied here. Only a leader that is ready takes one.
     pub async fn propose(&self, command: Command) -> Result<Reply, ProposeError> {
         let bytes = command.0.len();
         if bytes > COMMAND_MAX {
             return Err(ProposeError::TooLarge { bytes, limit: COMMAND_MAX });
         }
+        let leadership = *self.inner.leadership.borrow();
+        if let Err(fatal) = &self.inner.raft.metrics().borrow().running_state {
+            return Err(ProposeError::Fatal(fatal.to_string()));
+        }
+        if !leadership.ready {
+            return Err(ProposeError::NotLeader { leader: leadership.leader });
+        }
         let within = self.inner.options.request_timeout;
         match tokio::time::timeout(within, self.inner.raft.client_write(command)).await {
             Ok(Ok(written)) => Ok(written.data),
+            // openraft says so when it never took the entry, and also when another leader replaced it in this node's log: yet
+            // another one may still have it.
             Ok(Err(RaftError::APIError(ClientWriteError::ForwardToLeader(to)))) => {
-                Err(ProposeError::NotLeader { leader: to.leader_id.filter(|leader| *leader != self.inner.options.id) })
+                Err(ProposeError::Deposed { leader: to.leader_id.filter(|leader| *leader != self.inner.options.id) })
             }
             Ok(Err(error)) => Err(ProposeError::Fatal(error.to_string())),
             Err(_) => Err(ProposeError::TimedOut { within }),
@@ -150,7 +228,7 @@ impl<M: Machine> Quorum<M> {
 
     /// The connection to the leader closed and cannot be made again: seek another one soon, rather than after the election timeout.
     pub fn leader_connection_lost(&self, leader: u64) {
-        crate::leadership::seek_another(&self.inner.raft, &self.inner.options, leader);
+        leadership::seek_another(&self.inner, leader);
     }
 
     /// Ends this node's part in the quorum; what was asked for is on the disk afterwards.

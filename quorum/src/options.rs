@@ -41,6 +41,8 @@ pub struct Options {
     pub request_timeout: Duration,
     /// A snapshot is made after this many entries.
     pub snapshot_entries: u64,
+    /// Or after entries of this many bytes; those are all held in memory.
+    pub snapshot_bytes: u64,
     /// Entries that are kept though a snapshot holds them, so that a member that was away for a moment needs no snapshot.
     pub kept_entries: u64,
 }
@@ -62,6 +64,7 @@ impl Options {
             heartbeat: Duration::from_millis(200),
             request_timeout: Duration::from_secs(10),
             snapshot_entries: 10_000,
+            snapshot_bytes: 20 << 20,
             kept_entries: 2_000,
         }
     }
@@ -124,6 +127,22 @@ pub enum StartError {
         stored: u64,
         /// What was asked for.
         configured: u64,
+    },
+    /// The journal is gone, and with it this node's vote.
+    #[error(
+        "{path} is missing, and other files of the quorum are there: a voter that forgot its vote may elect two leaders. Put it          back, or remove this voter from the quorum, empty its directory, and add it again"
+    )]
+    NoJournal {
+        /// Which file.
+        path: PathBuf,
+    },
+    /// There is a journal, and nothing says whose.
+    #[error(
+        "{path} holds a journal of the quorum, and no quorum.json that says whose: put it back, or empty the directory of them"
+    )]
+    NoIdentity {
+        /// Which directory.
+        path: PathBuf,
     },
     /// The configured voters are neither those that the quorum was founded with nor those of now.
     #[error(

@@ -17,11 +17,15 @@ struct Rule {
 }
 
 const PURE: &[&str] = &[
+    "broker/src/controller/",
     "broker/src/group/",
     "broker/src/fetch/session.rs",
     "broker/src/topics/catalog.rs",
     "broker/src/topics/image.rs",
     "broker/src/topics/record.rs",
+    "broker/src/controller/leaders.rs",
+    "broker/src/controller/placement.rs",
+    "broker/src/controller/reassign.rs",
     "broker/src/config/",
     "storage/src/producers/",
     "storage/src/epochs.rs",
