@@ -11,13 +11,14 @@ use std::pin::Pin;
 use bytes::Bytes;
 use jackdaw_protocol::guard;
 use jackdaw_protocol::messages::{
-    AlterConfigsRequest, AlterReplicaLogDirsRequest, ApiVersionsRequest, CreatePartitionsRequest, CreateTopicsRequest,
-    DeleteGroupsRequest, DeleteRecordsRequest, DeleteTopicsRequest, DescribeClusterRequest, DescribeConfigsRequest,
-    DescribeGroupsRequest, DescribeLogDirsRequest, DescribeProducersRequest, DescribeTopicPartitionsRequest, Encodable,
-    FetchRequest, FindCoordinatorRequest, HeaderVersion, HeartbeatRequest, IncrementalAlterConfigsRequest,
-    InitProducerIdRequest, JoinGroupRequest, LeaveGroupRequest, ListGroupsRequest, ListOffsetsRequest,
-    ListPartitionReassignmentsRequest, MetadataRequest, OffsetCommitRequest, OffsetDeleteRequest, OffsetFetchRequest,
-    OffsetForLeaderEpochRequest, ProduceRequest, Request, SyncGroupRequest,
+    AlterConfigsRequest, AlterPartitionReassignmentsRequest, AlterReplicaLogDirsRequest, ApiVersionsRequest,
+    CreatePartitionsRequest, CreateTopicsRequest, DeleteGroupsRequest, DeleteRecordsRequest, DeleteTopicsRequest,
+    DescribeClusterRequest, DescribeConfigsRequest, DescribeGroupsRequest, DescribeLogDirsRequest,
+    DescribeProducersRequest, DescribeTopicPartitionsRequest, ElectLeadersRequest, Encodable, FetchRequest,
+    FindCoordinatorRequest, HeaderVersion, HeartbeatRequest, IncrementalAlterConfigsRequest, InitProducerIdRequest,
+    JoinGroupRequest, LeaveGroupRequest, ListGroupsRequest, ListOffsetsRequest, ListPartitionReassignmentsRequest,
+    MetadataRequest, OffsetCommitRequest, OffsetDeleteRequest, OffsetFetchRequest, OffsetForLeaderEpochRequest,
+    ProduceRequest, Request, SyncGroupRequest,
 };
 
 pub use context::{ConnectionInfo, Context};
@@ -27,6 +28,7 @@ use crate::net::Outgoing;
 #[cfg(test)]
 mod admin_tests;
 mod alter_configs;
+mod alter_partition_reassignments;
 mod alter_replica_log_dirs;
 pub mod api_versions;
 mod create_partitions;
@@ -40,6 +42,7 @@ mod describe_groups;
 mod describe_log_dirs;
 mod describe_producers;
 mod describe_topic_partitions;
+mod elect_leaders;
 mod fetch;
 mod find_coordinator;
 mod group_words;
@@ -57,6 +60,8 @@ mod offset_delete;
 mod offset_fetch;
 mod offset_for_leader_epoch;
 pub mod produce;
+#[cfg(test)]
+mod reassignment_tests;
 mod sync_group;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -192,7 +197,9 @@ pub static TABLE: &[Row] = &[
     row::<DescribeLogDirsRequest>("DescribeLogDirs"),
     row::<CreatePartitionsRequest>("CreatePartitions"),
     row::<DeleteGroupsRequest>("DeleteGroups"),
+    row::<ElectLeadersRequest>("ElectLeaders"),
     row::<IncrementalAlterConfigsRequest>("IncrementalAlterConfigs"),
+    row::<AlterPartitionReassignmentsRequest>("AlterPartitionReassignments"),
     row::<ListPartitionReassignmentsRequest>("ListPartitionReassignments"),
     row::<OffsetDeleteRequest>("OffsetDelete"),
     row::<DescribeClusterRequest>("DescribeCluster"),
