@@ -41,6 +41,7 @@ mod describe_log_dirs;
 mod describe_producers;
 mod describe_topic_partitions;
 mod fetch;
+mod fetch_replica;
 mod find_coordinator;
 mod group_words;
 mod heartbeat;

@@ -23,7 +23,7 @@ pub use flusher::Flusher;
 use home::Home;
 pub use home::LogRef;
 use role::Standing;
-pub use role::{Duty, NotServed, ReplicaRefused};
+pub use role::{Divergence, Duty, NotServed, ReplicaRefused};
 use waiters::FetchWaiters;
 pub use waiters::{FetchWaiter, Reader, Watch};
 use waits::Waits;

@@ -1,7 +1,7 @@
 //! What partitions need to know of the cluster, and where they put what the controller is to be asked.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use tokio::sync::Notify;
 
 use super::leader::Proposal;
 use crate::clock::Clock;
+use crate::config::Config;
 use crate::partition::Partition;
 use crate::topics::image::Image;
 
@@ -41,7 +42,8 @@ pub struct View {
     node: i32,
     node_epoch: AtomicI64,
     clock: Arc<Clock>,
-    lag_max_ms: AtomicU64,
+    lag_max: Duration,
+    selects_by_rack: bool,
     brokers: ArcSwap<Brokers>,
     wishes: Mutex<Vec<Wish>>,
     wished: Notify,
@@ -49,12 +51,13 @@ pub struct View {
 
 impl View {
     /// A cluster of which nothing is known yet.
-    pub fn new(node: i32, clock: Arc<Clock>, lag_max: Duration) -> Arc<View> {
+    pub fn new(config: &Config, clock: Arc<Clock>) -> Arc<View> {
         Arc::new(View {
-            node,
+            node: config.node_id,
             node_epoch: AtomicI64::new(-1),
             clock,
-            lag_max_ms: AtomicU64::new(lag_max.as_millis() as u64),
+            lag_max: Duration::from_millis(config.replica_lag_time_max_ms),
+            selects_by_rack: selects_by_rack(config.get("replica.selector.class")),
             brokers: ArcSwap::default(),
             wishes: Mutex::default(),
             wished: Notify::new(),
@@ -78,7 +81,12 @@ impl View {
 
     /// `replica.lag.time.max.ms`.
     pub fn lag_max(&self) -> Duration {
-        Duration::from_millis(self.lag_max_ms.load(Ordering::Relaxed))
+        self.lag_max
+    }
+
+    /// Whether consumers are sent to replicas of their own rack (KIP-392).
+    pub fn selects_by_rack(&self) -> bool {
+        self.selects_by_rack
     }
 
     /// The brokers as of now.
@@ -118,4 +126,9 @@ impl View {
             wished.await;
         }
     }
+}
+
+/// `replica.selector.class` names Kafka's selector by racks, the one that there is.
+fn selects_by_rack(class: Option<&str>) -> bool {
+    class.is_some_and(|class| class.rsplit('.').next() == Some("RackAwareReplicaSelector"))
 }

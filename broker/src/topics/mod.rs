@@ -22,7 +22,6 @@ pub mod store;
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use jackdaw_storage::StorageError;
@@ -138,10 +137,10 @@ impl Topics {
         let store = Store::open(&dirs.iter().map(|flusher| flusher.dir().clone()).collect::<Vec<_>>(), &failed_dirs)?;
         let mut catalog = Catalog::default();
         store.replay(&mut catalog)?;
-        let (node_id, lag_max) = (config.load().node_id, config.load().replica_lag_time_max_ms);
+        let (node_id, view) = (config.load().node_id, View::new(&config.load(), clock.clone()));
         let topics = Topics {
             node_id,
-            view: View::new(node_id, clock.clone(), Duration::from_millis(lag_max)),
+            view,
             clock,
             config,
             dirs,
@@ -485,7 +484,7 @@ impl Topics {
                 })
             });
             let hosted = hosted.collect();
-            registry.put(Topic { image: topic.clone(), config, hosted });
+            registry.put(Topic { image: topic.clone(), config, node_id, hosted });
         }
         registry.image = image;
         self.registry.store(Arc::new(registry));
