@@ -1,0 +1,3 @@
+//! This node's part in the cluster: who the active controller is, and how other nodes are called.
+
+pub mod channel;
