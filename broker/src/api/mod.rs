@@ -13,7 +13,7 @@ use std::pin::Pin;
 use bytes::Bytes;
 use jackdaw_protocol::guard;
 use jackdaw_protocol::messages::{
-    AlterConfigsRequest, AlterReplicaLogDirsRequest, ApiVersionsRequest, CreatePartitionsRequest, CreateTopicsRequest,
+    AlterConfigsRequest, AlterPartitionRequest, AlterReplicaLogDirsRequest, ApiVersionsRequest, CreatePartitionsRequest, CreateTopicsRequest,
     DeleteGroupsRequest, DeleteRecordsRequest, DeleteTopicsRequest, DescribeClusterRequest, DescribeConfigsRequest,
     DescribeGroupsRequest, DescribeLogDirsRequest, DescribeProducersRequest, DescribeTopicPartitionsRequest, Encodable,
     EnvelopeRequest, FetchRequest, FindCoordinatorRequest, HeaderVersion, HeartbeatRequest,
@@ -31,6 +31,7 @@ use crate::net::Outgoing;
 #[cfg(test)]
 mod admin_tests;
 mod alter_configs;
+mod alter_partition;
 mod alter_replica_log_dirs;
 pub mod api_versions;
 mod create_partitions;
@@ -237,6 +238,7 @@ pub static TABLE: &[Row] = &[
     forwarded_row::<IncrementalAlterConfigsRequest>("IncrementalAlterConfigs"),
     row::<ListPartitionReassignmentsRequest>("ListPartitionReassignments"),
     row::<OffsetDeleteRequest>("OffsetDelete"),
+    row::<AlterPartitionRequest>("AlterPartition").served_on(Scope::Controller),
     row::<EnvelopeRequest>("Envelope").served_on(Scope::Controller),
     row::<DescribeClusterRequest>("DescribeCluster").served_on(Scope::Everywhere),
     row::<DescribeProducersRequest>("DescribeProducers"),

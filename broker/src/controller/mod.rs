@@ -2,11 +2,13 @@
 //! [`Topics::change`](crate::topics::Topics::change).
 //!
 //! - `election`: who leads a partition, and who may (ISR, ELR).
+//! - `isr`: changes of in-sync replicas that leaders ask for.
 //! - `placement`: where new partitions live.
 //! - `reassign`: partitions move to other brokers, and back.
 //! - `leaders`: elections that were asked for, and preferred leaders.
 
 pub mod election;
+pub mod isr;
 pub mod leaders;
 pub mod placement;
 pub mod reassign;

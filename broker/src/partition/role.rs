@@ -159,6 +159,9 @@ impl Partition {
         self.standing.store(Arc::new(standing));
         self.log().fence(image.leader_epoch);
         self.entered(&before, duty);
+        if duty != Duty::Lead || !before.leads() {
+            view.on_duty(self, duty);
+        }
         drop(changing);
         self.wake_fetches();
         self.look_at_replicas();

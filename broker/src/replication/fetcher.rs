@@ -20,6 +20,7 @@ use super::throttle::Throttle;
 use crate::broker::Broker;
 use crate::fetch::session::Params;
 use crate::net::{Peer, PeerError};
+use crate::partition::Partition;
 
 /// The version of Fetch between brokers: topic ids, broker epochs, divergence.
 const VERSION: i16 = 17;
@@ -139,7 +140,8 @@ impl Fetcher {
         let now = self.broker.clock.monotonic();
         self.pauses.retain(|key, (epoch, _)| followed.get(key).is_some_and(|followed| followed.epoch == *epoch));
         let due = |key: &Key| self.pauses.get(key).is_none_or(|(_, pause)| pause.until <= now);
-        let held = |followed: &Followed| self.throttle.holds(&followed.partition, now);
+        let rate = self.throttled_rate();
+        let held = |followed: &Followed| self.is_throttled(&followed.partition) && !self.throttle.is_open(rate, now);
         let followed: HashMap<Key, Followed> =
             followed.into_iter().filter(|(key, followed)| due(key) && !held(followed)).collect();
         // Those that pause are asked for as soon as their pause is over.
@@ -152,12 +154,14 @@ impl Fetcher {
             let _ = tokio::time::timeout(rest, self.assigned.changed.notified()).await;
             return;
         }
-        let max_bytes = self.max_bytes();
         let followed = Arc::new(followed);
-        let wanted = {
+        if round::is_unsynced(&followed) {
+            // Of before: what a round brings, it syncs.
             let followed = followed.clone();
-            blocking(move || round::sync(&followed, max_bytes)).await.unwrap_or_default()
-        };
+            blocking(move || round::sync(&followed)).await;
+        }
+        let largest = |topics: usize| self.broker.config().effective_replica_fetch_max_bytes(topics);
+        let wanted = round::wanted(&followed, largest);
         for (key, followed) in followed.iter().filter(|(key, _)| !wanted.contains_key(key)) {
             self.back_off(*key, followed.epoch);
         }
@@ -177,9 +181,14 @@ impl Fetcher {
         }
     }
 
-    fn max_bytes(&self) -> i32 {
-        let largest = self.broker.topics.largest_message_bytes();
-        i32::try_from(self.broker.config().effective_replica_fetch_max_bytes(largest)).unwrap_or(i32::MAX)
+    fn throttled_rate(&self) -> f64 {
+        let rate = self.broker.config().get("follower.replication.throttled.rate").and_then(|rate| rate.parse().ok());
+        rate.unwrap_or(f64::MAX)
+    }
+
+    fn is_throttled(&self, partition: &Partition) -> bool {
+        let (index, node) = (partition.index(), self.broker.node_id());
+        partition.with_config(|config| config.follower_replication_throttled_replicas.contains(index, node))
     }
 
     fn longest_pause(&self) -> Duration {
@@ -208,13 +217,16 @@ impl Fetcher {
         let ask = self.session.ask(wanted);
         let request = self.request(ask, wait);
         let Some((_, peer)) = &self.peer else { return Answered::Interrupted };
-        let timeout = Duration::from_millis(self.broker.config().replica_socket_timeout_ms()) + wait;
-        let call = peer.call(&request, VERSION, timeout);
-        tokio::pin!(call);
-        let answer = tokio::select! {
-            biased;
-            answer = &mut call => Some(answer),
-            () = self.assigned.changed.notified() => tokio::time::timeout(PATIENCE, &mut call).await.ok(),
+        let timeout = self.broker.config().get("replica.socket.timeout.ms").and_then(|ms| ms.parse().ok());
+        let timeout = Duration::from_millis(timeout.unwrap_or(30_000)) + wait;
+        let answer = {
+            let call = peer.call(&request, VERSION, timeout);
+            tokio::pin!(call);
+            tokio::select! {
+                biased;
+                answer = &mut call => Some(answer),
+                () = self.assigned.changed.notified() => tokio::time::timeout(PATIENCE, &mut call).await.ok(),
+            }
         };
         match answer {
             Some(Ok(response)) => Answered::With(response),
@@ -282,7 +294,12 @@ impl Fetcher {
         let now_ms = self.broker.clock.now_ms();
         let outcomes = {
             let followed = followed.clone();
-            blocking(move || take_all(&followed, response, now_ms)).await.unwrap_or_default()
+            let work = move || {
+                let outcomes = take_all(&followed, response, now_ms);
+                round::sync(&followed);
+                outcomes
+            };
+            blocking(work).await.unwrap_or_default()
         };
         let now = self.broker.clock.monotonic();
         for (key, outcome) in outcomes {
@@ -290,7 +307,9 @@ impl Fetcher {
             match outcome {
                 Outcome::Fine { bytes, lag } => {
                     self.pauses.remove(&key);
-                    self.throttle.came(partition, bytes, now);
+                    if self.is_throttled(partition) {
+                        self.throttle.spend(bytes);
+                    }
                     self.progress.note(partition, lag, now);
                 }
                 Outcome::BackOff => self.back_off(key, *epoch),
@@ -301,7 +320,7 @@ impl Fetcher {
     }
 }
 
-/// Takes in all of an answer: appends and cuts, one sync for all, and then what the leader says of itself.
+/// Takes in all of an answer: appends and cuts, and then what the leader says of itself.
 fn take_all(followed: &HashMap<Key, Followed>, response: FetchResponse, now_ms: i64) -> Vec<(Key, Outcome)> {
     let mut outcomes = Vec::new();
     let mut told = Vec::new();

@@ -42,40 +42,48 @@ pub enum Outcome {
     Gone,
 }
 
-/// Brings to the disk what is not there yet, so that what is asked for next says what is on it. Answers for each
-/// partition what to ask for; none where its log cannot be synced.
-pub fn sync(followed: &HashMap<Key, Followed>, max_bytes: i32) -> HashMap<Key, Params> {
-    let mut by_dir: HashMap<*const LogDir, (Arc<LogDir>, Vec<Key>, Vec<Arc<Log>>)> = HashMap::new();
-    let mut params = HashMap::with_capacity(followed.len());
-    for (key, Followed { partition, epoch }) in followed {
-        let log = partition.log();
-        let is_synced = log.flushed_offset() >= log.log_end_offset();
-        if is_synced || partition.with_config(|config| config.write_caching) {
-            params.insert(*key, ask(&log, *epoch, max_bytes));
-        } else {
-            let dir = partition.flusher().dir().clone();
-            let (_, keys, logs) = by_dir.entry(Arc::as_ptr(&dir)).or_insert_with(|| (dir, Vec::new(), Vec::new()));
-            keys.push(*key);
-            logs.push(Arc::clone(&log));
-        }
+fn is_synced(partition: &Partition) -> bool {
+    let log = partition.log();
+    log.flushed_offset() >= log.log_end_offset() || partition.with_config(|config| config.write_caching)
+}
+
+/// Whether something of these partitions is not on the disk yet.
+pub fn is_unsynced(followed: &HashMap<Key, Followed>) -> bool {
+    followed.values().any(|followed| !is_synced(&followed.partition))
+}
+
+/// Brings to the disk what is not there yet, so that what is asked for next says what is on it.
+pub fn sync(followed: &HashMap<Key, Followed>) {
+    let mut by_dir: HashMap<*const LogDir, (Arc<LogDir>, Vec<Arc<Log>>)> = HashMap::new();
+    for Followed { partition, .. } in followed.values().filter(|followed| !is_synced(&followed.partition)) {
+        let dir = partition.flusher().dir().clone();
+        by_dir.entry(Arc::as_ptr(&dir)).or_insert_with(|| (dir, Vec::new())).1.push(Arc::clone(&partition.log()));
     }
-    for (dir, keys, logs) in by_dir.into_values() {
+    for (dir, logs) in by_dir.into_values() {
         for (at, result) in dir.flush_many(&logs) {
-            let (log, Some(followed)) = (&logs[at], followed.get(&keys[at])) else { continue };
             match result {
-                // Only this fetcher appends: what was synced is all there is.
-                Ok(synced) if synced >= log.log_end_offset() => {
-                    params.insert(keys[at], ask(log, followed.epoch, max_bytes));
-                }
                 Ok(_) | Err(StorageError::Moved { .. } | StorageError::Deleted { .. }) => {}
                 Err(error) => {
-                    let (topic, partition) = (log.topic(), log.partition());
+                    let (topic, partition) = (logs[at].topic(), logs[at].partition());
                     tracing::error!(topic, partition, %error, "a replica cannot be synced, and does not follow");
                 }
             }
         }
     }
-    params
+}
+
+/// What to ask for: from the end of each log on, if all of it is on the disk. `max_bytes` knows how much, by the largest
+/// batch that a topic takes.
+pub fn wanted(followed: &HashMap<Key, Followed>, max_bytes: impl Fn(usize) -> usize) -> HashMap<Key, Params> {
+    let mut wanted = HashMap::with_capacity(followed.len());
+    for (key, Followed { partition, epoch }) in followed {
+        // Read before it is compared: who follows alone appends.
+        if is_synced(partition) {
+            let max_bytes = max_bytes(partition.with_config(|config| config.max_message_bytes));
+            wanted.insert(*key, ask(&partition.log(), *epoch, i32::try_from(max_bytes).unwrap_or(i32::MAX)));
+        }
+    }
+    wanted
 }
 
 fn ask(log: &Log, epoch: i32, max_bytes: i32) -> Params {

@@ -8,11 +8,13 @@ use std::time::Duration;
 use arc_swap::{ArcSwap, Guard};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
+use uuid::Uuid;
 
 use super::leader::Proposal;
+use super::throttle::Throttle;
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::partition::Partition;
+use crate::partition::{Duty, Partition};
 use crate::topics::image::Image;
 
 /// A registered broker, as leaders see it.
@@ -47,6 +49,10 @@ pub struct View {
     brokers: ArcSwap<Brokers>,
     wishes: Mutex<Vec<Wish>>,
     wished: Notify,
+    duties: Mutex<HashMap<(Uuid, i32), (Arc<Partition>, Duty)>>,
+    has_duties: Notify,
+    /// Of what this broker sends to replicas that are throttled.
+    pub(crate) sent: Throttle,
 }
 
 impl View {
@@ -61,6 +67,9 @@ impl View {
             brokers: ArcSwap::default(),
             wishes: Mutex::default(),
             wished: Notify::new(),
+            duties: Mutex::default(),
+            has_duties: Notify::new(),
+            sent: Throttle::default(),
         })
     }
 
@@ -119,11 +128,33 @@ impl View {
     pub async fn wishes(&self) -> Vec<Wish> {
         loop {
             let wished = self.wished.notified();
-            let wishes = std::mem::take(&mut *self.wishes.lock());
+            let wishes = self.wishes_now();
             if !wishes.is_empty() {
                 return wishes;
             }
             wished.await;
+        }
+    }
+
+    /// What the controller is to be asked now.
+    pub fn wishes_now(&self) -> Vec<Wish> {
+        std::mem::take(&mut *self.wishes.lock())
+    }
+
+    pub(crate) fn on_duty(&self, partition: &Arc<Partition>, duty: Duty) {
+        self.duties.lock().insert((partition.topic_id(), partition.index()), (partition.clone(), duty));
+        self.has_duties.notify_one();
+    }
+
+    /// Waits until roles have changed, and takes all that partitions are to do now.
+    pub async fn duties(&self) -> Vec<(Arc<Partition>, Duty)> {
+        loop {
+            let changed = self.has_duties.notified();
+            let duties = std::mem::take(&mut *self.duties.lock());
+            if !duties.is_empty() {
+                return duties.into_values().collect();
+            }
+            changed.await;
         }
     }
 }
