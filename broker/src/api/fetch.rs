@@ -78,7 +78,6 @@ fn session_error(error: SessionError) -> FetchResponse {
 /// One Fetch in work.
 struct Fetch {
     broker: Arc<Broker>,
-    listener: Arc<str>,
     version: i16,
     session: session::Fetch,
     /// The partition of each wanted entry, or the error instead.
@@ -88,6 +87,8 @@ struct Fetch {
     wait: Duration,
     read_committed: bool,
     reader: Reader,
+    /// The broker that fetches, if it is one.
+    replica: Option<i32>,
     /// Where a consumer is that would read from a replica near it.
     rack: Option<StrBytes>,
 }
@@ -129,7 +130,6 @@ impl Fetch {
         }
         Ok(Fetch {
             broker: ctx.broker.clone(),
-            listener: ctx.connection.listener.clone(),
             version,
             session,
             targets,
@@ -138,6 +138,7 @@ impl Fetch {
             wait,
             read_committed: read_committed && !is_replica,
             reader: if is_replica { Reader::Replica } else { Reader::Consumer },
+            replica: replica.and_then(|replica| Some(replica.ok()?.0)),
             rack,
         })
     }
@@ -208,6 +209,9 @@ impl Fetch {
         if let Some(near) = self.rack.as_ref().and_then(|rack| fetch_replica::preferred(partition, params, rack)) {
             return data.with_preferred_read_replica(BrokerId(near));
         }
+        if self.reader == Reader::Replica && self.is_held(partition) {
+            return data;
+        }
         let limit = usize::try_from(params.max_bytes).unwrap_or(0).min(left);
         let slice = match log.read(params.fetch_offset, limit, first, bound) {
             Ok(slice) => slice,
@@ -227,7 +231,27 @@ impl Fetch {
                 Err(error) => return failed(wanted.partition, self.code(error)),
             }
         }
+        if self.reader == Reader::Replica && self.is_throttled(partition) {
+            self.broker.topics.view().sent.spend(slice.bytes.len());
+        }
         data.with_records(Some(slice.bytes))
+    }
+
+    /// Whether a replica that is not in sync gets nothing now: what it is sent is bounded.
+    fn is_held(&self, partition: &Partition) -> bool {
+        if !self.is_throttled(partition) {
+            return false;
+        }
+        let rate = self.broker.config().get("leader.replication.throttled.rate").and_then(|rate| rate.parse().ok());
+        let now = self.broker.clock.monotonic();
+        !self.broker.topics.view().sent.is_open(rate.unwrap_or(f64::MAX), now)
+    }
+
+    fn is_throttled(&self, partition: &Partition) -> bool {
+        let Some(replica) = self.replica else { return false };
+        let index = partition.index();
+        partition.with_config(|config| config.leader_replication_throttled_replicas.contains(index, self.broker.node_id()))
+            && partition.with_leader(|leader| !leader.isr().contains(&replica)) == Some(true)
     }
 
     fn check(&self, partition: &Partition, params: &Params) -> Result<(), ResponseError> {

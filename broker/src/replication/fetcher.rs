@@ -31,35 +31,25 @@ const PATIENCE: Duration = Duration::from_millis(5);
 
 /// What a fetcher is told: the partitions that it follows.
 #[derive(Default)]
-pub struct Assigned {
+pub(super) struct Assigned {
     partitions: Mutex<HashMap<Key, Followed>>,
     changed: Notify,
 }
 
 impl Assigned {
     /// Follows this partition from now on.
-    pub fn put(&self, key: Key, followed: Followed) {
+    pub(super) fn put(&self, key: Key, followed: Followed) {
         self.partitions.lock().insert(key, followed);
         self.changed.notify_one();
     }
 
     /// Follows it no more.
-    pub fn remove(&self, key: &Key) -> bool {
+    pub(super) fn remove(&self, key: &Key) -> bool {
         let was_there = self.partitions.lock().remove(key).is_some();
         if was_there {
             self.changed.notify_one();
         }
         was_there
-    }
-
-    /// How many there are.
-    pub fn len(&self) -> usize {
-        self.partitions.lock().len()
-    }
-
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
     }
 
     fn remove_same(&self, key: &Key, epoch: i32) {
@@ -85,7 +75,7 @@ impl Pause {
 }
 
 /// One fetcher.
-pub struct Fetcher {
+pub(super) struct Fetcher {
     broker: Arc<Broker>,
     leader: i32,
     assigned: Arc<Assigned>,
@@ -108,7 +98,7 @@ enum Answered {
 
 impl Fetcher {
     /// A fetcher of partitions that `leader` leads.
-    pub fn new(broker: Arc<Broker>, leader: i32, assigned: Arc<Assigned>, throttle: Arc<Throttle>) -> Fetcher {
+    pub(super) fn new(broker: Arc<Broker>, leader: i32, assigned: Arc<Assigned>, throttle: Arc<Throttle>) -> Fetcher {
         Fetcher {
             progress: Progress::new(leader),
             broker,
@@ -123,7 +113,7 @@ impl Fetcher {
     }
 
     /// Follows until its task ends.
-    pub async fn run(mut self) {
+    pub(super) async fn run(mut self) {
         loop {
             let followed = self.assigned.partitions.lock().clone();
             if followed.is_empty() {

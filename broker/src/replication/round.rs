@@ -15,20 +15,20 @@ use crate::fetch::session::Params;
 use crate::partition::Partition;
 
 /// Topic id and partition.
-pub type Key = (Uuid, i32);
+pub(super) type Key = (Uuid, i32);
 
 /// A partition that is followed, and since which leader epoch.
 #[derive(Clone)]
-pub struct Followed {
+pub(super) struct Followed {
     /// The partition.
-    pub partition: Arc<Partition>,
+    pub(super) partition: Arc<Partition>,
     /// The leader epoch.
-    pub epoch: i32,
+    pub(super) epoch: i32,
 }
 
 /// What became of a partition in a round.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub(super) enum Outcome {
     /// It goes on; so many bytes came, and so many records are still missing below the leader's high watermark.
     Fine {
         /// Bytes appended.
@@ -48,12 +48,12 @@ fn is_synced(partition: &Partition) -> bool {
 }
 
 /// Whether something of these partitions is not on the disk yet.
-pub fn is_unsynced(followed: &HashMap<Key, Followed>) -> bool {
+pub(super) fn is_unsynced(followed: &HashMap<Key, Followed>) -> bool {
     followed.values().any(|followed| !is_synced(&followed.partition))
 }
 
 /// Brings to the disk what is not there yet, so that what is asked for next says what is on it.
-pub fn sync(followed: &HashMap<Key, Followed>) {
+pub(super) fn sync(followed: &HashMap<Key, Followed>) {
     let mut by_dir: HashMap<*const LogDir, (Arc<LogDir>, Vec<Arc<Log>>)> = HashMap::new();
     for Followed { partition, .. } in followed.values().filter(|followed| !is_synced(&followed.partition)) {
         let dir = partition.flusher().dir().clone();
@@ -74,7 +74,7 @@ pub fn sync(followed: &HashMap<Key, Followed>) {
 
 /// What to ask for: from the end of each log on, if all of it is on the disk. `max_bytes` knows how much, by the largest
 /// batch that a topic takes.
-pub fn wanted(followed: &HashMap<Key, Followed>, max_bytes: impl Fn(usize) -> usize) -> HashMap<Key, Params> {
+pub(super) fn wanted(followed: &HashMap<Key, Followed>, max_bytes: impl Fn(usize) -> usize) -> HashMap<Key, Params> {
     let mut wanted = HashMap::with_capacity(followed.len());
     for (key, Followed { partition, epoch }) in followed {
         // Read before it is compared: who follows alone appends.
@@ -99,7 +99,7 @@ fn ask(log: &Log, epoch: i32, max_bytes: i32) -> Params {
 }
 
 /// Takes in the answer for one partition.
-pub fn take(followed: &Followed, data: PartitionData, now_ms: i64) -> Outcome {
+pub(super) fn take(followed: &Followed, data: PartitionData, now_ms: i64) -> Outcome {
     let Followed { partition, epoch } = followed;
     let log = partition.log();
     if log.is_deleted() || partition.leader_epoch() != *epoch {
@@ -181,7 +181,7 @@ fn append(followed: &Followed, answer: &Answer, records: Bytes, now_ms: i64) -> 
 }
 
 /// Takes over the high watermark and the log start that came with records, once those are on the disk.
-pub fn follow(followed: &Followed, high_watermark: i64, log_start: i64) {
+pub(super) fn follow(followed: &Followed, high_watermark: i64, log_start: i64) {
     let Followed { partition, epoch } = followed;
     if let Err(error) = partition.follow(*epoch, high_watermark, log_start) {
         tracing::warn!(topic = %partition.topic(), partition = partition.index(), %error, "the log start stays behind the leader's");
