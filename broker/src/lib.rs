@@ -24,6 +24,7 @@ pub mod limits;
 pub mod metrics;
 pub mod net;
 pub mod partition;
+pub mod replication;
 mod retention;
 mod sketches;
 pub mod topics;

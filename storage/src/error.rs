@@ -50,6 +50,14 @@ pub enum StorageError {
         /// Partition of the log.
         partition: i32,
     },
+    /// The end of the log was cut off while it was being copied: the copy may hold what the log no longer does.
+    #[error("partition {topic}-{partition} was truncated while it was copied")]
+    Truncated {
+        /// Topic of the log.
+        topic: Arc<str>,
+        /// Partition of the log.
+        partition: i32,
+    },
     /// A log of that name is there already.
     #[error("partition directory {} exists already", path.display())]
     Exists {
@@ -100,6 +108,7 @@ impl StorageError {
             StorageError::Corrupt { .. }
             | StorageError::Deleted { .. }
             | StorageError::Moved { .. }
+            | StorageError::Truncated { .. }
             | StorageError::Exists { .. }
             | StorageError::BadName { .. } => None,
         }
@@ -245,6 +254,32 @@ pub enum AppendError {
     InvalidRecord {
         /// What is wrong with it.
         reason: &'static str,
+    },
+    /// The one who appends leads (or follows a leader) of an epoch that has ended: see [`Log::fence`](crate::Log::fence).
+    #[error("leader epoch {epoch} has ended: the partition is in epoch {current}")]
+    Fenced {
+        /// Epoch of the one who appends.
+        epoch: i32,
+        /// Epoch that the log has been told of.
+        current: i32,
+    },
+    /// A batch of the leader that does not go on where this log ends.
+    #[error("the leader's batch begins at offset {base_offset}, this log ends at {end}")]
+    NotNext {
+        /// First offset of the batch.
+        base_offset: i64,
+        /// Log end offset.
+        end: i64,
+    },
+    /// A batch of the leader whose epoch is older than that of the records before it.
+    #[error("the leader's batch at offset {base_offset} has leader epoch {epoch}, the records before it have {latest}")]
+    EpochFalls {
+        /// First offset of the batch.
+        base_offset: i64,
+        /// Its leader epoch.
+        epoch: i32,
+        /// That of the records before.
+        latest: i32,
     },
     /// The disk failed; nothing of the call that had not been answered before is in the log.
     #[error(transparent)]

@@ -20,11 +20,12 @@ fn readers_beside_an_appender_never_see_a_torn_or_missing_batch() {
     const TOTAL: i64 = 6_000;
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
+        let _done = Done(&done);
         for reader in 0..3 {
             let (log, done) = (&log, &done);
             scope.spawn(move || {
                 let mut offset = 0;
-                while offset < TOTAL {
+                while offset < TOTAL && !(done.load(Ordering::SeqCst) && log.log_end_offset() < TOTAL) {
                     let end = log.log_end_offset();
                     let slice = log.read(offset, 700 + reader * 1000, true, end).unwrap();
                     if slice.bytes.is_empty() {
@@ -53,7 +54,6 @@ fn readers_beside_an_appender_never_see_a_torn_or_missing_batch() {
             append_all(&log, &batches, 0, NOW).into_iter().for_each(|r| assert!(r.is_ok()));
             next += count;
         }
-        done.store(true, Ordering::SeqCst);
     });
     assert_eq!(log.flush().unwrap(), TOTAL);
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use jackdaw_test_support::batch::Batch;
 use jackdaw_test_support::broker::PATIENCE;
 use jackdaw_test_support::log_dirs::{move_to, place, places};
-use jackdaw_test_support::{Broker, Client, Ledger, requests};
+use jackdaw_test_support::{Broker, Client, Ledger, Over, requests};
 
 use crate::configs;
 use crate::log_dirs::Dirs;
@@ -53,6 +53,7 @@ fn a_partition_moves_while_it_is_produced_to_and_read() {
     let mut ledger = Ledger::new("moved", 0, Some(id));
     let (acks, over, address) = (AtomicU64::new(0), AtomicBool::new(false), broker.address());
     std::thread::scope(|scope| {
+        let _over = Over(&over);
         let producer = scope.spawn(|| ledger.run(address, &acks, &over));
         let reader = scope.spawn(|| read_in_order(address, &over));
         for _ in 0..6 {
@@ -160,9 +161,11 @@ fn a_kill_at_any_moment_of_a_move_leaves_exactly_one_good_copy() {
     for round in 0..12u64 {
         let (acks, over, address) = (AtomicU64::new(0), AtomicBool::new(false), broker.address());
         std::thread::scope(|scope| {
+            let _over = Over(&over);
             let producer = scope.spawn(|| ledger.run(address, &acks, &over));
             while acks.load(Ordering::Relaxed) < 5 {
                 assert!(!producer.is_finished(), "the producer must go on");
+                std::thread::yield_now();
             }
             let mut client = broker.client();
             let from = place(&mut client, "moved", 0);

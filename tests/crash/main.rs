@@ -7,9 +7,9 @@
 #![allow(clippy::disallowed_methods, reason = "a test measures how long things take and looks at the files")]
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use jackdaw_test_support::{Broker, Ledger, requests};
+use jackdaw_test_support::{Broker, Ledger, Over, PATIENCE, requests};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
@@ -28,16 +28,19 @@ fn fifty_kills_lose_reorder_and_double_nothing_that_was_acknowledged() {
     ];
     let mut random = StdRng::seed_from_u64(50);
     for round in 0..KILLS {
-        let acks = AtomicU64::new(0);
+        let (acks, over) = (AtomicU64::new(0), AtomicBool::new(false));
         let address = broker.address();
         // Now and then at once, while producers still send again what they could not know of.
         let acks_before_the_kill = if round % 7 == 3 { 0 } else { random.random_range(1..150) };
         std::thread::scope(|scope| {
+            let _over = Over(&over);
             for producer in &mut producers {
-                let acks = &acks;
-                scope.spawn(move || producer.run(address, acks, &AtomicBool::new(false)));
+                let (acks, over) = (&acks, &over);
+                scope.spawn(move || producer.run(address, acks, over));
             }
+            let deadline = Instant::now() + PATIENCE;
             while acks.load(Ordering::Relaxed) < acks_before_the_kill {
+                assert!(Instant::now() < deadline, "the producers do not go on");
                 std::thread::sleep(Duration::from_micros(200));
             }
             broker.kill();

@@ -7,8 +7,8 @@ use jackdaw_protocol::records::BatchError;
 use jackdaw_storage::{AppendError, DeleteRecordsError, ReadError, StorageError};
 
 use crate::group::GroupError;
-use crate::partition::NotDurable;
 use crate::partition::intake::IntakeError;
+use crate::partition::{NotDurable, NotServed};
 use crate::topics::catalog::{AddPartitionsError, CreateTopicError};
 use crate::topics::{DeleteTopicError, FindError, MoveError};
 
@@ -76,6 +76,9 @@ pub fn append(error: &AppendError) -> Failure {
         AppendError::TooLarge { .. } => ResponseError::MessageTooLarge,
         AppendError::LargerThanSegment { .. } => ResponseError::RecordListTooLarge,
         AppendError::InvalidRecord { .. } => ResponseError::InvalidRecord,
+        AppendError::Fenced { .. } => ResponseError::NotLeaderOrFollower,
+        // Of a leader's batches only, which no client sends.
+        AppendError::NotNext { .. } | AppendError::EpochFalls { .. } => ResponseError::UnknownServerError,
         AppendError::Storage(error) => return storage(error),
     };
     Failure::with(code, error.to_string())
@@ -98,7 +101,9 @@ pub fn storage(error: &StorageError) -> Failure {
         // To be asked again: it is served, from another directory.
         StorageError::Moved { .. } => Failure::from(ResponseError::NotLeaderOrFollower),
         StorageError::Io { .. } | StorageError::Corrupt { .. } => Failure::from(ResponseError::KafkaStorageError),
-        StorageError::Exists { .. } | StorageError::BadName { .. } => Failure::from(ResponseError::UnknownServerError),
+        StorageError::Truncated { .. } | StorageError::Exists { .. } | StorageError::BadName { .. } => {
+            Failure::from(ResponseError::UnknownServerError)
+        }
     }
 }
 
@@ -106,7 +111,20 @@ pub fn storage(error: &StorageError) -> Failure {
 pub fn not_durable(error: &NotDurable) -> Failure {
     match error {
         NotDurable::Storage(error) => storage(error),
-        NotDurable::Stopping => Failure::from(ResponseError::NotLeaderOrFollower),
+        NotDurable::Stopping | NotDurable::NotLeader => Failure::from(ResponseError::NotLeaderOrFollower),
+        NotDurable::TooFewReplicas { .. } => {
+            Failure::with(ResponseError::NotEnoughReplicasAfterAppend, error.to_string())
+        }
+    }
+}
+
+/// Why a request is not for this replica.
+pub fn not_served(error: &NotServed) -> ResponseError {
+    match error {
+        NotServed::NotLeader { .. } => ResponseError::NotLeaderOrFollower,
+        NotServed::FencedEpoch { .. } => ResponseError::FencedLeaderEpoch,
+        NotServed::UnknownEpoch { .. } => ResponseError::UnknownLeaderEpoch,
+        NotServed::OffsetNotAvailable { .. } => ResponseError::OffsetNotAvailable,
     }
 }
 

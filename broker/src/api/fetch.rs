@@ -27,7 +27,7 @@ use super::{Context, Handler, Reply};
 use crate::broker::Broker;
 use crate::fetch::session::{self, Outcome, Params, SessionError, TopicKey, Wanted};
 use crate::net::Outgoing;
-use crate::partition::{FetchWaiter, Partition, Watch};
+use crate::partition::{FetchWaiter, Partition, Reader, Watch};
 
 const SESSIONS_SINCE: i16 = 7;
 const TOPIC_ID_SINCE: i16 = 13;
@@ -86,6 +86,7 @@ struct Fetch {
     max_bytes: usize,
     wait: Duration,
     read_committed: bool,
+    reader: Reader,
 }
 
 /// What one pass over the partitions gave.
@@ -117,7 +118,17 @@ impl Fetch {
             .begin(session_request(request, version, replica_id.0 >= 0), ctx.broker.clock.now_ms())?;
         let targets = session.wanted().iter().map(|wanted| find(ctx.broker, wanted)).collect();
         let broker = ctx.broker.clone();
-        Ok(Fetch { broker, version, session, targets, min_bytes, max_bytes, wait, read_committed })
+        Ok(Fetch {
+            broker,
+            version,
+            session,
+            targets,
+            min_bytes,
+            max_bytes,
+            wait,
+            read_committed,
+            reader: Reader::Consumer,
+        })
     }
 
     fn bound(&self, partition: &Partition) -> i64 {
@@ -227,7 +238,8 @@ impl Fetch {
         tokio::pin!(deadline);
         loop {
             let waiter = FetchWaiter::new(self.min_bytes);
-            let watches: Vec<Watch> = self.targets.iter().flatten().map(|partition| partition.watch(&waiter)).collect();
+            let watches: Vec<Watch> =
+                self.targets.iter().flatten().map(|partition| partition.watch(&waiter, self.reader)).collect();
             // Registered first, then read: an append in between is seen by one or the other.
             let read = self.read();
             if read.is_enough(&self) {

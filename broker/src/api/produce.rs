@@ -70,6 +70,8 @@ pub struct ProduceRun {
     results: Vec<Result<Appended, AppendError>>,
     /// Of each item: its last offset, or -1 if it was refused.
     last_offsets: Vec<i64>,
+    /// Of each item: the leader epoch that it was appended in.
+    epochs: Vec<i32>,
     bytes: usize,
 }
 
@@ -169,21 +171,25 @@ impl ProduceRun {
         self.outcomes.clear();
         self.requests.clear();
         self.last_offsets.clear();
+        self.epochs.clear();
         self.bytes = 0;
         answered
     }
 
     fn answer(&self, answers: &mut Answers) -> Result<(), String> {
         let (mut topics, mut outcomes) = (&self.topics[..], &self.outcomes[..]);
-        let (mut items, mut first) = (self.items.iter().zip(&self.last_offsets).peekable(), 0);
+        let appended = self.last_offsets.iter().zip(&self.epochs);
+        let (mut items, mut first) = (self.items.iter().zip(appended).peekable(), 0);
         for pending in &self.requests {
             let (own_topics, other_topics) = topics.split_at(pending.topics);
             let (own_outcomes, other_outcomes) = outcomes.split_at(pending.outcomes);
             (topics, outcomes) = (other_topics, other_outcomes);
             let mut syncs = Vec::new();
-            while let Some((item, last_offset)) = items.next_if(|(item, _)| item.outcome < first + pending.outcomes) {
+            while let Some((item, (last_offset, epoch))) =
+                items.next_if(|(item, _)| item.outcome < first + pending.outcomes)
+            {
                 if pending.acks == -1 && *last_offset >= 0 {
-                    syncs.push((item.outcome - first, item.partition.durable(last_offset + 1)));
+                    syncs.push((item.outcome - first, item.partition.durable(last_offset + 1, *epoch)));
                 }
             }
             first += pending.outcomes;
@@ -215,7 +221,8 @@ impl ProduceRun {
     /// Appends each partition's batches with one call; `results` gets one result per item, in the items' order.
     fn append(&mut self, now_ms: i64) {
         if let [item] = &self.items[..] {
-            item.partition.append(&self.batches, Origin::Client, now_ms, &mut self.results);
+            let epoch = item.partition.append(&self.batches, Origin::Client, now_ms, &mut self.results);
+            self.epochs.push(epoch);
         } else {
             self.append_by_partition(now_ms);
         }
@@ -225,7 +232,8 @@ impl ProduceRun {
     fn append_by_partition(&mut self, now_ms: i64) {
         if self.items.windows(2).all(|pair| Arc::ptr_eq(&pair[0].partition, &pair[1].partition)) {
             if let Some(item) = self.items.first() {
-                item.partition.append(&self.batches, Origin::Client, now_ms, &mut self.results);
+                let epoch = item.partition.append(&self.batches, Origin::Client, now_ms, &mut self.results);
+                self.epochs.resize(self.items.len(), epoch);
             }
             return;
         }
@@ -234,12 +242,14 @@ impl ProduceRun {
         order.sort_by_key(|&at| Arc::as_ptr(&self.items[at].partition));
         let mut sorted: Vec<Option<Result<Appended, AppendError>>> = Vec::new();
         sorted.resize_with(self.items.len(), || None);
+        self.epochs.resize(self.items.len(), -1);
         for group in order.chunk_by(|&a, &b| Arc::ptr_eq(&self.items[a].partition, &self.items[b].partition)) {
             let batches: Vec<Batch> = group.iter().map(|&at| self.batches[at].clone()).collect();
             let mut results = Vec::with_capacity(group.len());
-            self.items[group[0]].partition.append(&batches, Origin::Client, now_ms, &mut results);
+            let epoch = self.items[group[0]].partition.append(&batches, Origin::Client, now_ms, &mut results);
             for (&at, result) in group.iter().zip(results) {
                 sorted[at] = Some(result);
+                self.epochs[at] = epoch;
             }
         }
         self.results.extend(sorted.into_iter().flatten());

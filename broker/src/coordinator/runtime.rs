@@ -14,7 +14,7 @@ mod opening;
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -69,6 +69,8 @@ struct Cell {
     inner: Mutex<Inner>,
     /// The next deadline, on the monotonic clock in milliseconds; [`NEVER`] if there is none.
     due_ms: AtomicU64,
+    /// That of the last append.
+    leader_epoch: AtomicI32,
 }
 
 struct Inner {
@@ -407,7 +409,8 @@ impl Groups {
             Err(error) => return Err(cell.fail(inner, &error)),
         };
         let mut results = Vec::with_capacity(batches.len());
-        cell.partition.append(&batches, Origin::Coordinator, now_ms, &mut results);
+        let epoch = cell.partition.append(&batches, Origin::Coordinator, now_ms, &mut results);
+        cell.leader_epoch.store(epoch, Ordering::Release);
         let mut end = 0;
         for result in results {
             match result {
@@ -473,7 +476,8 @@ impl Cell {
             timers: Timers::default(),
             parked: HashMap::new(),
         };
-        Cell { partition, inner: Mutex::new(inner), due_ms: AtomicU64::new(NEVER) }
+        let leader_epoch = AtomicI32::new(partition.leader_epoch());
+        Cell { partition, inner: Mutex::new(inner), due_ms: AtomicU64::new(NEVER), leader_epoch }
     }
 
     fn ready(&self) -> Result<MutexGuard<'_, Inner>, GroupError> {
@@ -506,11 +510,11 @@ impl Cell {
         until: i64,
         answer: Result<T, E>,
     ) -> Outcome<Result<T, E>> {
-        let caching = || self.partition.with_config(|config| config.write_caching);
-        if self.partition.log().flushed_offset() >= until || caching() {
+        let epoch = self.leader_epoch.load(Ordering::Acquire);
+        if self.partition.is_acknowledged(until, epoch) {
             return Outcome::Now(answer);
         }
-        let durable = self.partition.durable(until);
+        let durable = self.partition.durable(until, epoch);
         let cell = self.clone();
         Outcome::Later(Box::pin(async move {
             match durable.await {

@@ -1,28 +1,32 @@
 //! One partition: its log, who waits for its records, and who waits for its disk.
 //!
-//! On a quorum of one the high watermark follows the log end. acks=all waits for the disk all the same: an append asks the
-//! [`Flusher`], which syncs every log that was asked for since its last sync, so that all appends of a cycle share one.
+//! Where this broker has the only replica, the high watermark follows the log end; else it follows the replicas (`role`).
+//! acks=all waits for the disk in any case: an append asks the [`Flusher`], which syncs every log that was asked for since
+//! its last sync, so that all appends of a cycle share one.
 
 mod flusher;
 mod home;
 pub mod intake;
+mod role;
 mod waiters;
+mod waits;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI32, Ordering};
 
 use arc_swap::ArcSwap;
 use jackdaw_protocol::records::Batch;
 use jackdaw_storage::{Append, AppendError, Appended, Log, Origin, StorageError};
 use parking_lot::Mutex;
-use tokio::sync::oneshot;
 use uuid::Uuid;
 
 pub use flusher::Flusher;
 use home::Home;
 pub use home::LogRef;
+use role::Standing;
+pub use role::{Duty, NotServed, ReplicaRefused};
 use waiters::FetchWaiters;
-pub use waiters::{FetchWaiter, Watch};
+pub use waiters::{FetchWaiter, Reader, Watch};
+use waits::Waits;
 
 use crate::config::TopicConfig;
 
@@ -35,22 +39,36 @@ pub enum NotDurable {
     /// The broker stops.
     #[error("the broker is stopping")]
     Stopping,
+    /// Another broker leads now: what was appended may be in its log or not.
+    #[error("this broker does not lead the partition any more")]
+    NotLeader,
+    /// It is on the disk of each replica that is in sync, and those are too few by now.
+    #[error("{in_sync} replicas are in sync, min.insync.replicas is {wanted}")]
+    TooFewReplicas {
+        /// How many are in sync.
+        in_sync: usize,
+        /// How many must be.
+        wanted: usize,
+    },
 }
 
-type Durable = oneshot::Sender<Result<(), NotDurable>>;
-
-/// A partition that this broker leads.
+/// A partition that this broker has a replica of.
 pub struct Partition {
     topic: Arc<str>,
     topic_id: Uuid,
     index: i32,
     /// Where the log is: it may be moved to another log directory while it is used.
     home: ArcSwap<Home>,
-    leader_epoch: AtomicI32,
+    standing: ArcSwap<Standing>,
+    /// Held while the role changes, and by whoever needs it to stay.
+    changing_role: Mutex<()>,
     config: ArcSwap<TopicConfig>,
+    /// Consumers, who wait for the high watermark.
     fetchers: FetchWaiters,
-    /// Producers waiting for every byte below an offset to be on the disk.
-    durable: Mutex<Vec<(i64, Durable)>>,
+    /// Other brokers, who wait for the log end.
+    replica_fetchers: FetchWaiters,
+    /// Producers waiting for every byte below an offset to be acknowledged.
+    waits: Mutex<Waits>,
 }
 
 /// Lets a thread of its own do what the next appends would otherwise wait for: a few times for each segment.
@@ -69,7 +87,7 @@ fn tend(log: &Arc<Log>) {
 }
 
 impl Partition {
-    /// A partition over its log; what the log holds is committed (quorum of one).
+    /// A partition over its log, as the only replica: what the log holds is committed.
     pub fn new(
         topic: Arc<str>,
         topic_id: Uuid,
@@ -78,16 +96,17 @@ impl Partition {
         config: Arc<TopicConfig>,
         flusher: Arc<Flusher>,
     ) -> Arc<Partition> {
-        log.set_high_watermark(log.log_end_offset());
         Arc::new(Partition {
             topic,
             topic_id,
             index,
             home: ArcSwap::from_pointee(Home::new(log, flusher)),
-            leader_epoch: AtomicI32::new(0),
+            standing: ArcSwap::from_pointee(Standing::alone()),
+            changing_role: Mutex::new(()),
             config: ArcSwap::new(config),
             fetchers: FetchWaiters::default(),
-            durable: Mutex::default(),
+            replica_fetchers: FetchWaiters::default(),
+            waits: Mutex::default(),
         })
     }
 
@@ -119,18 +138,12 @@ impl Partition {
     /// Goes on with a copy of the log in another directory. To be called while nothing can be appended to the old one,
     /// of which the new one holds all.
     pub fn move_to(self: &Arc<Self>, log: Arc<Log>, flusher: Arc<Flusher>) {
-        log.set_high_watermark(log.log_end_offset());
         self.home.store(Arc::new(Home::new(log, flusher)));
     }
 
-    /// Epoch of the leadership that appends now.
+    /// Epoch of the leadership of now, be it this broker's or another's.
     pub fn leader_epoch(&self) -> i32 {
-        self.leader_epoch.load(Ordering::Relaxed)
-    }
-
-    /// Appends from here on are of this epoch.
-    pub fn set_leader_epoch(&self, epoch: i32) {
-        self.leader_epoch.store(epoch, Ordering::Relaxed);
+        self.standing.load().epoch
     }
 
     /// The largest epoch of leadership not above `requested`, and the offset where it ended (KIP-101). The epoch of now
@@ -164,27 +177,38 @@ impl Partition {
         self.config.store(config);
     }
 
-    /// Appends batches in order, advances the high watermark and wakes waiting fetches; one result per batch goes to
-    /// `results`.
+    /// Appends batches in order, advances the high watermark where no other replica counts, and wakes waiting fetches; one
+    /// result per batch goes to `results`. Returns the leader epoch that they were appended in, for [`Partition::durable`].
     pub fn append(
-        &self,
+        self: &Arc<Self>,
         batches: &[Batch],
         origin: Origin,
         now_ms: i64,
         results: &mut Vec<Result<Appended, AppendError>>,
-    ) {
+    ) -> i32 {
         let first = results.len();
-        let mut home = self.home.load();
-        self.append_to(&home, batches, origin, now_ms, results);
-        while matches!(results.get(first), Some(Err(AppendError::Storage(StorageError::Moved { .. })))) {
-            // Moved between the look at where it is and the append: nothing of it was appended.
-            let now = self.home.load();
-            if Arc::ptr_eq(&now, &home) {
+        let (mut home, mut standing) = (self.home.load(), self.standing.load());
+        loop {
+            if !standing.leads() {
+                let refused = AppendError::Fenced { epoch: standing.epoch, current: standing.epoch };
+                results.resize(first + batches.len(), Err(refused));
+                return standing.epoch;
+            }
+            self.append_to(&home, standing.epoch, batches, origin, now_ms, results);
+            // Moved, or of another epoch, between the look at it and the append: nothing of it was appended.
+            let has_changed = matches!(
+                results.get(first),
+                Some(Err(AppendError::Storage(StorageError::Moved { .. }) | AppendError::Fenced { .. }))
+            );
+            if !has_changed {
                 break;
             }
-            home = now;
+            let (home_now, standing_now) = (self.home.load(), self.standing.load());
+            if Arc::ptr_eq(&home_now, &home) && Arc::ptr_eq(&standing_now, &standing) {
+                break;
+            }
+            (home, standing) = (home_now, standing_now);
             results.truncate(first);
-            self.append_to(&home, batches, origin, now_ms, results);
         }
         let appended = results[first..].iter().zip(batches).filter_map(|(result, batch)| match result {
             Ok(appended) if !appended.duplicate => Some((appended.last_offset, batch.bytes().len())),
@@ -196,20 +220,26 @@ impl Partition {
             bytes += len;
         }
         if end >= 0 {
-            home.log.set_high_watermark(end);
-            self.fetchers.appended(bytes);
+            if standing.leading().is_some() {
+                self.replica_fetchers.appended(bytes);
+                self.look_at_replicas();
+            } else {
+                home.log.set_high_watermark(end);
+                self.fetchers.appended(bytes);
+            }
         }
+        standing.epoch
     }
 
     fn append_to(
         &self,
         home: &Home,
+        leader_epoch: i32,
         batches: &[Batch],
         origin: Origin,
         now_ms: i64,
         results: &mut Vec<Result<Appended, AppendError>>,
     ) {
-        let leader_epoch = self.leader_epoch();
         home.flusher.append(|| {
             if let [batch] = batches {
                 home.log.append(&[Append { batch, leader_epoch, origin }], now_ms, results);
@@ -223,70 +253,21 @@ impl Partition {
         }
     }
 
-    /// Returns once every byte below `offset` is on the disk, or at once where the topic says `write.caching=true`.
-    ///
-    /// Must be called on a partition whose records below `offset` are appended; the sync is asked for before it returns
-    /// its future, so the caller may drop or await it later.
-    pub fn durable(self: &Arc<Self>, offset: i64) -> impl Future<Output = Result<(), NotDurable>> + Send + use<> {
-        let waiting = if self.log().flushed_offset() >= offset || self.with_config(|config| config.write_caching) {
-            None
-        } else {
-            let (sender, receiver) = oneshot::channel();
-            self.durable.lock().push((offset, sender));
-            self.ask_for_sync();
-            Some(receiver)
-        };
-        async move {
-            match waiting {
-                None => Ok(()),
-                Some(receiver) => receiver.await.unwrap_or(Err(NotDurable::Stopping)),
-            }
-        }
-    }
-
-    /// Registers a waiting fetch; it is told of appends until the [`Watch`] is dropped.
-    pub fn watch(self: &Arc<Self>, waiter: &Arc<FetchWaiter>) -> Watch {
-        Watch::new(self.clone(), waiter.clone())
+    /// Registers a waiting fetch; it is told of what this reader may read until the [`Watch`] is dropped.
+    pub fn watch(self: &Arc<Self>, waiter: &Arc<FetchWaiter>, reader: Reader) -> Watch {
+        Watch::new(self.clone(), waiter.clone(), reader)
     }
 
     /// Wakes every waiting fetch whatever it waits for: the partition is deleted or its log start moved.
     pub fn wake_fetches(&self) {
         self.fetchers.wake_all();
+        self.replica_fetchers.wake_all();
     }
 
-    /// Lets those who wait for the disk go on waiting in the directory that the log was moved to.
-    pub fn resume_syncs(self: &Arc<Self>) {
-        if !self.durable.lock().is_empty() {
-            self.ask_for_sync();
-        }
-    }
-
-    fn ask_for_sync(self: &Arc<Self>) {
-        let home = self.home.load_full();
-        home.flusher.ask(self, &home);
-    }
-
-    /// Ends the waits that a sync up to `result` satisfies, or all on an error.
-    fn synced(&self, result: Result<i64, NotDurable>) {
-        let mut waiting = self.durable.lock();
-        match result {
-            Ok(flushed) => {
-                let mut at = 0;
-                while at < waiting.len() {
-                    if waiting[at].0 <= flushed {
-                        let (_, sender) = waiting.swap_remove(at);
-                        // The connection may be gone; then nobody waits.
-                        let _ = sender.send(Ok(()));
-                    } else {
-                        at += 1;
-                    }
-                }
-            }
-            Err(error) => {
-                for (_, sender) in waiting.drain(..) {
-                    let _ = sender.send(Err(error.clone()));
-                }
-            }
+    fn fetchers_of(&self, reader: Reader) -> &FetchWaiters {
+        match reader {
+            Reader::Consumer => &self.fetchers,
+            Reader::Replica => &self.replica_fetchers,
         }
     }
 }

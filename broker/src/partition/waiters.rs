@@ -33,13 +33,22 @@ impl FetchWaiter {
         }
     }
 
-    fn wake(&self) {
+    pub(super) fn wake(&self) {
         self.missing.store(0, Ordering::Release);
         self.notify.notify_one();
     }
 }
 
-/// The fetches that wait at one partition.
+/// Who fetches, which says up to where.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reader {
+    /// Up to the high watermark, or the last stable offset.
+    Consumer,
+    /// Another broker, which is to have everything.
+    Replica,
+}
+
+/// The fetches of one kind that wait at one partition.
 #[derive(Default)]
 pub(super) struct FetchWaiters {
     /// Lets an append that nobody waits for skip the lock.
@@ -55,6 +64,13 @@ impl FetchWaiters {
             for waiter in self.waiting.lock().iter() {
                 waiter.feed(bytes);
             }
+        }
+    }
+
+    /// The high watermark has moved: by how many bytes nobody knows, so those who wait look for themselves.
+    pub(super) fn advanced(&self) {
+        if self.count.load(Ordering::SeqCst) > 0 {
+            self.wake_all();
         }
     }
 
@@ -83,18 +99,19 @@ impl FetchWaiters {
 pub struct Watch {
     partition: Arc<Partition>,
     waiter: Arc<FetchWaiter>,
+    reader: Reader,
 }
 
 impl Watch {
-    pub(super) fn new(partition: Arc<Partition>, waiter: Arc<FetchWaiter>) -> Watch {
-        partition.fetchers.add(waiter.clone());
-        Watch { partition, waiter }
+    pub(super) fn new(partition: Arc<Partition>, waiter: Arc<FetchWaiter>, reader: Reader) -> Watch {
+        partition.fetchers_of(reader).add(waiter.clone());
+        Watch { partition, waiter, reader }
     }
 }
 
 impl Drop for Watch {
     fn drop(&mut self) {
-        self.partition.fetchers.remove(&self.waiter);
+        self.partition.fetchers_of(self.reader).remove(&self.waiter);
     }
 }
 

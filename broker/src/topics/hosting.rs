@@ -14,6 +14,7 @@ use super::record::Record;
 use super::store;
 use crate::config::TopicConfig;
 use crate::partition::{Flusher, Partition};
+use crate::replication::View;
 
 /// Opens the partitions of one topic.
 pub(super) struct Opener<'a> {
@@ -25,13 +26,15 @@ pub(super) struct Opener<'a> {
     /// What is known of each directory.
     pub(super) load: &'a mut [Candidate],
     pub(super) moves: &'a Moves,
+    /// What the partitions see of the cluster.
+    pub(super) view: &'a Arc<View>,
 }
 
 impl Opener<'_> {
-    /// Keeps an open partition, with the settings and the epoch of now.
+    /// Keeps an open partition, with the settings and the role of now.
     pub(super) fn keep(&self, index: usize, open: &Arc<Partition>) -> Arc<Partition> {
         open.set_config(self.config.clone());
-        open.set_leader_epoch(self.topic.partitions[index].leader_epoch);
+        open.update_role(self.view, &self.topic.partitions[index]);
         open.clone()
     }
 
@@ -59,7 +62,7 @@ impl Opener<'_> {
         self.load[dir].partitions += 1;
         let flusher = self.dirs[dir].clone();
         let open = Partition::new(self.topic.name.clone(), self.topic.id, index, log, self.config.clone(), flusher);
-        open.set_leader_epoch(partition.leader_epoch);
+        open.update_role(self.view, partition);
         Ok(Some(open))
     }
 

@@ -22,6 +22,7 @@ pub mod store;
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use jackdaw_storage::StorageError;
@@ -30,8 +31,10 @@ use uuid::Uuid;
 
 use crate::clock::Clock;
 use crate::config::{Config, TopicConfig};
+use crate::controller::placement::{Broker, State};
 use crate::dirs::FailedDir;
 use crate::partition::{Flusher, Partition};
+use crate::replication::View;
 
 use catalog::{
     AddPartitions, AddPartitionsError, Catalog, CheckConfigs, CreateTopic, CreateTopicError, PRODUCER_ID_BLOCK, Rules,
@@ -65,6 +68,7 @@ pub struct Topics {
     moves: Moves,
     writer: Mutex<Writer>,
     registry: ArcSwap<Registry>,
+    view: Arc<View>,
     producer_ids: Mutex<Range<i64>>,
 }
 
@@ -135,8 +139,10 @@ impl Topics {
         let store = Store::open(&dirs.iter().map(|flusher| flusher.dir().clone()).collect::<Vec<_>>(), &failed_dirs)?;
         let mut catalog = Catalog::default();
         store.replay(&mut catalog)?;
+        let (node_id, lag_max) = (config.load().node_id, config.load().replica_lag_time_max_ms);
         let topics = Topics {
-            node_id: config.load().node_id,
+            node_id,
+            view: View::new(node_id, clock.clone(), Duration::from_millis(lag_max)),
             clock,
             config,
             dirs,
@@ -171,6 +177,11 @@ impl Topics {
             tracing::error!(%error, "a partition is offline");
         }
         self.note_dirs(&mut writer, &found)
+    }
+
+    /// What partitions see of the cluster.
+    pub fn view(&self) -> &Arc<View> {
+        &self.view
     }
 
     /// The metadata as of now.
@@ -242,7 +253,8 @@ impl Topics {
     pub fn create(&self, commands: &[CreateTopic], validate_only: bool) -> Vec<Result<CreatedTopic, CreateTopicError>> {
         let mut writer = self.writer.lock();
         let config = self.config.load_full();
-        let mut results = writer.catalog.create_topics(commands, &self.rules(&config, &check_with(&config)));
+        let mut results =
+            writer.catalog.create_topics(commands, &self.rules(writer.catalog.image(), &config, &check_with(&config)));
         let records: Vec<Record> = results.iter().flatten().cloned().collect();
         if !validate_only && !records.is_empty() {
             if let Err(error) = self.check_room() {
@@ -313,7 +325,8 @@ impl Topics {
     ) -> Vec<Result<(), AddPartitionsError>> {
         let mut writer = self.writer.lock();
         let config = self.config.load_full();
-        let mut results = writer.catalog.add_partitions(commands, &self.rules(&config, &check_with(&config)));
+        let mut results =
+            writer.catalog.add_partitions(commands, &self.rules(writer.catalog.image(), &config, &check_with(&config)));
         let records: Vec<Record> = results.iter().flatten().cloned().collect();
         if !validate_only && !records.is_empty() {
             if let Err(error) = self.check_room() {
@@ -409,13 +422,17 @@ impl Topics {
         Ok(block.next().expect("the block was just filled"))
     }
 
-    fn rules<'a>(&'a self, config: &Config, check_configs: &'a CheckConfigs<'a>) -> Rules<'a> {
+    fn rules<'a>(&'a self, image: &'a Image, config: &Config, check_configs: &'a CheckConfigs<'a>) -> Rules<'a> {
+        let mut brokers = crate::controller::placement::brokers(image);
+        if brokers.is_empty() {
+            brokers.push(Broker { id: self.node_id, rack: None, state: State::Active });
+        }
+        // A broker whose directories are all cordoned takes no new partition (KIP-1066).
+        if (0..self.dirs.len()).all(|dir| self.is_cordoned(dir)) {
+            brokers.retain(|broker| broker.id != self.node_id);
+        }
         Rules {
-            // A broker whose directories are all cordoned takes no new partition (KIP-1066).
-            brokers: match (0..self.dirs.len()).all(|dir| self.is_cordoned(dir)) {
-                true => &[],
-                false => std::slice::from_ref(&self.node_id),
-            },
+            brokers,
             default_partitions: config.num_partitions,
             default_replication_factor: config.default_replication_factor,
             check_configs,
@@ -461,7 +478,8 @@ impl Topics {
             };
             let before = registry.topic_by_id(id).cloned();
             let (node_id, dirs, moves) = (self.node_id, &self.dirs[..], &self.moves);
-            let mut opener = Opener { node_id, dirs, moves, topic, config: &config, found, load: &mut load };
+            let view = &self.view;
+            let mut opener = Opener { node_id, dirs, moves, topic, config: &config, found, load: &mut load, view };
             let hosted = (0..topic.partitions.len()).map(|index| {
                 if let Some(known) = before.as_ref().and_then(|before| before.hosted.get(index)) {
                     // One that is offline stays so: an empty log elsewhere would hide that it is.

@@ -36,6 +36,8 @@ pub struct FutureLog {
     from: Arc<Shared>,
     log: Arc<Log>,
     to: Arc<Shared>,
+    /// How often the source's end had been cut off when the copy began.
+    cuts: usize,
 }
 
 impl LogDir {
@@ -59,6 +61,7 @@ impl LogDir {
         check_free(&to, source)?;
         let key = (Arc::clone(source.topic_arc()), source.partition());
         source.stop_cleaning();
+        let cuts = source.cuts();
         let begin = || {
             let base = source.first_base();
             let config = source.config();
@@ -67,7 +70,7 @@ impl LogDir {
             Ok(log)
         };
         match begin() {
-            Ok(log) => Ok(FutureLog { source: Arc::clone(source), from, log, to }),
+            Ok(log) => Ok(FutureLog { source: Arc::clone(source), from, log, to, cuts }),
             Err(error) => {
                 source.allow_cleaning();
                 Err(error)
@@ -111,6 +114,9 @@ impl FutureLog {
     /// Copies about `max_bytes` more, at least one batch; returns how many bytes that were, none once there is nothing
     /// more. Waits for both disks.
     pub fn copy(&self, max_bytes: usize) -> Result<usize, StorageError> {
+        if self.source.cuts() != self.cuts {
+            return Err(self.source.truncated_error());
+        }
         self.log.copy_from(&self.source, max_bytes)
     }
 
@@ -121,7 +127,7 @@ impl FutureLog {
     /// To be called when [`FutureLog::lag`] is small: syncs of the source wait meanwhile, appends only for the last of it.
     ///
     /// # Errors
-    /// One of the disks failed. The source goes on as if nothing had happened.
+    /// One of the disks failed, or the source was truncated since the copy began. The source goes on as if nothing had happened.
     pub fn take_over(&self, adopt: impl FnOnce(&Arc<Log>)) -> Result<Arc<Log>, StorageError> {
         let source = &self.source;
         let syncs_wait = source.hold_flushes();
@@ -165,7 +171,7 @@ impl FutureLog {
             self.to.set_cleaned_offset(log, cleaned)?;
         }
         self.to.checkpoint()?;
-        self.source.hand_over(log, &self.to, adopt)
+        self.source.hand_over(log, &self.to, self.cuts, adopt)
     }
 
     /// Gives the move up, and removes what was copied.

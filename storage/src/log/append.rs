@@ -55,6 +55,12 @@ pub(super) struct Staged {
     pub(super) max_timestamp: i64,
 }
 
+impl Writer {
+    pub(super) fn has_many_unsynced(&self) -> bool {
+        self.sealed.len() > UNSYNCED_MAX
+    }
+}
+
 impl Log {
     /// Appends batches in their order and adds one result for each to `out`. All are written under one lock with one
     /// write call, as far as they fit one segment. A refused batch does not hold up the others.
@@ -66,20 +72,20 @@ impl Log {
         let first = out.len();
         let mut writer = self.writer.lock();
         let result = self.append_locked(&mut writer, batches, now_ms, out);
-        let unsynced = writer.sealed.len();
+        let unsynced = writer.has_many_unsynced();
         drop(writer);
         if let Err((written, error)) = result {
             // The disk is full or failed: what had not been written by then is not in the log, nor is anything after it.
             out.truncate(first + written);
             out.resize(first + batches.len(), Err(AppendError::Storage(error)));
-        } else if unsynced > UNSYNCED_MAX {
+        } else if unsynced {
             // A failed sync reaches everybody through the latch.
             let _ = self.flush();
         }
     }
 
     /// On failure: how many of the batches have been dealt with for good, and the error of all others.
-    fn append_locked(
+    pub(super) fn append_locked(
         &self,
         writer: &mut Writer,
         batches: &[Append<'_>],
@@ -87,7 +93,7 @@ impl Log {
         out: &mut Vec<Result<Appended, AppendError>>,
     ) -> Result<(), (usize, StorageError)> {
         self.check_writable().map_err(|e| (0, e))?;
-        if batches.iter().any(|append| append.origin == Origin::Client) {
+        if batches.iter().any(|append| append.origin != Origin::Coordinator) {
             // Coordinators try: what they write is small and may be what makes room, such as a topic's deletion.
             self.disk.check_space().map_err(|e| (0, e))?;
         }
@@ -109,7 +115,7 @@ impl Log {
                 out.push(Ok(appended));
                 continue;
             }
-            let must_roll = self.must_roll(writer, &config, &append.batch.header(), now_ms);
+            let must_roll = self.must_roll(writer, &config, append, now_ms);
             if must_roll.inspect_err(|_| self.undo_staged(writer)).map_err(|e| (written, e))? {
                 self.write_staged(writer, &config, batches).map_err(|e| (written, e))?;
                 written = index;
@@ -129,8 +135,14 @@ impl Log {
     ) -> Result<(Option<Marker>, Admission), AppendError> {
         let header = append.batch.header();
         let size = append.batch.size_in_bytes();
-        if append.origin == Origin::Client {
-            check_client_batch(&header, size, config, now_ms)?;
+        match append.origin {
+            Origin::Client => check_client_batch(&header, size, config, now_ms)?,
+            Origin::Coordinator => {}
+            // The leader has admitted it, under the settings of its time.
+            Origin::Leader => return Ok((marker_of(append.batch), Admission::New)),
+        }
+        if append.leader_epoch < writer.fence {
+            return Err(AppendError::Fenced { epoch: append.leader_epoch, current: writer.fence });
         }
         if size as u64 > u64::from(config.segment_bytes) {
             return Err(AppendError::LargerThanSegment { size, max: config.segment_bytes as usize });
@@ -138,7 +150,7 @@ impl Log {
         if header.producer_id() < 0 {
             return Ok((None, Admission::New));
         }
-        let marker = if header.is_control() { transaction_marker(append.batch) } else { None };
+        let marker = marker_of(append.batch);
         let admission = writer.producers.admit(&header, marker, append.origin)?;
         Ok((marker, admission))
     }
@@ -164,11 +176,12 @@ impl Log {
         now_ms: i64,
     ) -> Appended {
         let header = append.batch.header();
-        let base_offset = writer.end.offset;
+        let base_offset = base_offset(append, writer.end.offset);
         let last_offset = base_offset + i64::from(header.last_offset_delta());
         let (mut head, mut head_len) = ([0; HEADER_LEN], PATCHED_LEN);
         let mut max_timestamp = header.max_timestamp();
-        if config.timestamp_type == TimestampType::LogAppendTime && !header.is_control() {
+        let stamps = config.timestamp_type == TimestampType::LogAppendTime && append.origin != Origin::Leader;
+        if stamps && !header.is_control() {
             head = stamp_log_append_time(append.batch, now_ms);
             head_len = HEADER_LEN;
             max_timestamp = now_ms;
@@ -216,7 +229,8 @@ impl Log {
         let active = Arc::clone(&writer.active);
         let mut position = u64::from(active.end().size);
         if position == 0 {
-            active.set_capacity(config.segment_bytes);
+            // A leader's batch may be larger than a segment is here.
+            active.set_capacity(config.segment_bytes.max(writer.end.size));
         }
         let file = active.data_file()?;
         active.pin_file(true);
@@ -278,6 +292,11 @@ impl Log {
     }
 }
 
+/// The offset that a batch gets: a leader's batch has its own, beyond the end if compaction took what was between.
+pub(super) fn base_offset(append: &Append<'_>, end: i64) -> i64 {
+    if append.origin == Origin::Leader { append.batch.header().base_offset() } else { end }
+}
+
 /// How many blocks to reserve from `position` on: as much again as the segment has, so that a large segment needs few
 /// calls and a small one little space.
 fn reserve_step(writer: &Writer, config: &LogConfig, position: u64) -> u64 {
@@ -308,6 +327,10 @@ fn check_client_batch(header: &Header<'_>, size: usize, config: &LogConfig, now_
         }
     }
     Ok(())
+}
+
+fn marker_of(batch: &Batch) -> Option<Marker> {
+    if batch.header().is_control() { transaction_marker(batch) } else { None }
 }
 
 /// What the marker in a control batch says; `None` for a control batch of another kind.

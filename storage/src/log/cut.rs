@@ -9,6 +9,7 @@ use jackdaw_protocol::records::filler;
 use super::lookup::as_storage;
 use super::{Log, Writer};
 use crate::disk::DataFile;
+use crate::epochs::Epochs;
 use crate::error::{DeleteRecordsError, StorageError};
 use crate::recovery::{load_producers, remove_snapshots_above, scan_headers};
 use crate::segment::{End, Segment};
@@ -77,24 +78,51 @@ impl Log {
         if offset >= writer.end.offset {
             return Ok(());
         }
-        let start_over = offset <= self.log_start_offset();
-        let remains = if start_over {
+        let start_over = (offset <= self.log_start_offset()).then_some(offset);
+        self.cut_end(&mut writer, offset, start_over)
+    }
+
+    /// Drops all records; the next one is that of `offset`, and may be read from `start` on, which may lie above: for a
+    /// follower of a leader whose log begins beyond the end of this one, perhaps in the middle of a batch.
+    pub fn restart_at(&self, offset: i64, start: i64) -> Result<(), StorageError> {
+        let _not_cleaning = self.pause_cleaning();
+        let _flushing = self.flush_lock.lock();
+        let mut writer = self.writer.lock();
+        self.check_writable()?;
+        self.cut_end(&mut writer, offset, Some(start.max(offset)))
+    }
+
+    /// Lets the log end at `offset`; with `start_over`, nothing is kept, and the log starts there.
+    pub(super) fn cut_end(
+        &self,
+        writer: &mut Writer,
+        offset: i64,
+        start_over: Option<i64>,
+    ) -> Result<(), StorageError> {
+        let remains = if start_over.is_some() {
             Remains::Nothing(self.prepare_empty(offset)?)
         } else {
             Remains::Prefix(self.prepare_prefix(offset)?)
         };
         self.lower_checkpoints(offset, start_over)?;
+        self.cuts.fetch_add(1, Ordering::AcqRel);
         self.high_watermark.fetch_min(offset, Ordering::SeqCst);
+        if start_over.is_some() {
+            self.high_watermark.store(offset, Ordering::SeqCst);
+        }
         self.checkpoint_is_due();
         self.end.store(offset, Ordering::Release);
         let cut = match remains {
             Remains::Nothing(empty) => self.start_over(offset, empty),
-            Remains::Prefix(prefix) => self.keep_prefix(&writer, prefix),
+            Remains::Prefix(prefix) => self.keep_prefix(writer, prefix),
         };
         // Past the first removed segment there is no way back to what the log was.
         let segments = cut.inspect_err(|error| self.disk.take_offline(error))?;
         self.disk.sync_dir(&self.path)?;
         let active = Arc::clone(&segments[segments.len() - 1]);
+        if start_over.is_some() {
+            writer.epochs = Epochs::default();
+        }
         writer.epochs.truncate_end(offset);
         writer.epochs_dirty = true;
         writer.sealed.retain(|sealed| segments.iter().any(|s| Arc::ptr_eq(s, &sealed.segment)));
@@ -119,15 +147,15 @@ impl Log {
 
     /// The recovery point on the disk must never lie above the end of the log: recovery would take it for damage. Nor
     /// may the log start. Where the disk is too full to say so, only our recovery point is lower than need be.
-    fn lower_checkpoints(&self, offset: i64, start_over: bool) -> Result<(), StorageError> {
+    fn lower_checkpoints(&self, offset: i64, start_over: Option<i64>) -> Result<(), StorageError> {
         let start = self.log_start_offset();
-        if start_over {
-            self.start.store(offset, Ordering::Release);
+        if let Some(start) = start_over {
+            self.start.store(start, Ordering::Release);
         }
         self.flushed.fetch_min(offset, Ordering::AcqRel);
         let Some(shared) = self.shared.upgrade() else { return Ok(()) };
         shared
-            .lower_checkpoint(self, offset, start_over)
+            .lower_checkpoint(self, offset, start_over.is_some())
             .and_then(|()| shared.lower_cleaned_offset(self, offset))
             .inspect_err(|_| self.start.store(start, Ordering::Release))
     }

@@ -11,6 +11,7 @@ mod copy;
 mod cut;
 mod damage;
 mod flush;
+mod follow;
 mod keys;
 mod lookup;
 mod moving;
@@ -86,6 +87,8 @@ pub struct Log {
     cleaning: Mutex<()>,
     /// How many wait for the compaction to give up.
     cleaning_unwanted: AtomicUsize,
+    /// How often the end of the log was cut off.
+    cuts: AtomicUsize,
     damage: Option<Damage>,
 }
 
@@ -118,6 +121,8 @@ pub(crate) struct Writer {
     prepared: Option<Prepared>,
     /// It was asked for.
     next_asked: bool,
+    /// Who leads in an epoch below appends nothing.
+    fence: i32,
     scratch: append::Scratch,
 }
 
@@ -140,6 +145,7 @@ impl Writer {
             sealed: Vec::new(),
             prepared: None,
             next_asked: false,
+            fence: i32::MIN,
             scratch: append::Scratch::default(),
         }
     }
@@ -194,6 +200,7 @@ impl Log {
             moved: AtomicBool::new(false),
             cleaning: Mutex::new(()),
             cleaning_unwanted: AtomicUsize::new(0),
+            cuts: AtomicUsize::new(0),
             damage: parts.damage,
         }
     }

@@ -81,9 +81,13 @@ impl Log {
         &self,
         to: &Arc<Log>,
         directory: &Shared,
+        cuts: usize,
         taken: impl FnOnce(),
     ) -> Result<(), StorageError> {
         let writer = self.writer.lock();
+        if self.cuts() != cuts {
+            return Err(self.truncated_error());
+        }
         // Its directory may be offline: as long as it can be read, a log can be saved from there.
         self.disk.check_open()?;
         self.check_here()?;
@@ -102,6 +106,7 @@ impl Log {
             new.epochs_dirty = true;
             new.names_dirty = true;
             new.fresh = true;
+            new.fence = writer.fence;
             new.first_append_ms = writer.first_append_ms;
             let snapshot = to.path.join(file_name(new.end.offset, "snapshot"));
             to.disk.write_file(&snapshot, &encode_snapshot(&new.producers))?;

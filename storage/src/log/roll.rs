@@ -12,7 +12,8 @@ use std::sync::atomic::Ordering;
 
 use jackdaw_protocol::records::{HEADER_LEN, Header};
 
-use super::{Log, Writer};
+use super::append::base_offset;
+use super::{Append, Log, Writer};
 use crate::config::{LogConfig, TimestampType};
 use crate::disk::{DataFile, Disk};
 use crate::error::StorageError;
@@ -218,15 +219,17 @@ impl Log {
         &self,
         writer: &mut Writer,
         config: &LogConfig,
-        header: &Header<'_>,
+        append: &Append<'_>,
         now_ms: i64,
     ) -> Result<bool, StorageError> {
         let End { offset, size } = writer.end;
         if size == 0 {
             return Ok(false);
         }
+        let header = append.batch.header();
         let limit = config.segment_bytes.min(writer.active.capacity());
-        let last_relative = offset + i64::from(header.last_offset_delta()) - writer.active.base();
+        let last_offset = base_offset(append, offset) + i64::from(header.last_offset_delta());
+        let last_relative = last_offset - writer.active.base();
         if u64::from(size) + header.size_in_bytes() as u64 > u64::from(limit) || last_relative > i64::from(i32::MAX) {
             return Ok(true);
         }

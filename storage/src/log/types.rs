@@ -13,6 +13,9 @@ pub enum Origin {
     /// A coordinator of this broker, with group offsets or transaction markers: producer epochs are checked, sequence
     /// numbers are not.
     Coordinator,
+    /// The partition's leader on another broker: offsets, epoch and timestamps are the batch's own. Only through
+    /// [`Log::append_as_follower`](super::Log::append_as_follower).
+    Leader,
 }
 
 /// One batch to append.

@@ -372,8 +372,9 @@ fn appends_and_reads_go_on_while_segments_are_replaced() {
     let dir = open(temp.path(), &config);
     let log = create(&dir, &config);
     let done = std::sync::atomic::AtomicBool::new(false);
-    let is_done = || done.load(std::sync::atomic::Ordering::Acquire) || std::thread::panicking();
+    let is_done = || done.load(std::sync::atomic::Ordering::Acquire);
     std::thread::scope(|scope| {
+        let _done = Done(&done);
         let (reader, timer) = (&log, &log);
         scope.spawn(move || {
             while !is_done() {
@@ -401,7 +402,6 @@ fn appends_and_reads_go_on_while_segments_are_replaced() {
             log.set_high_watermark(i64::MAX);
             compact_once(&log, NOW).unwrap();
         }
-        done.store(true, std::sync::atomic::Ordering::Release);
     });
     seal(&log);
     compact_once(&log, NOW).unwrap();

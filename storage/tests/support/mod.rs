@@ -5,6 +5,7 @@ pub(crate) mod faulty;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use jackdaw_protocol::records::{Batch, BatchBuilder, Codec, records};
@@ -13,6 +14,16 @@ use uuid::Uuid;
 
 pub(crate) const TOPIC: &str = "orders";
 pub(crate) const NOW: i64 = 1_700_000_000_000;
+
+/// Says when it goes out of scope, also by a failed assertion, that all is done: threads of the same scope that run until
+/// then would be waited for without end.
+pub(crate) struct Done<'a>(pub(crate) &'a AtomicBool);
+
+impl Drop for Done<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
 
 /// A directory in memory where there is one: for tests that sync often, and kill no machine.
 pub(crate) fn fast_temp() -> tempfile::TempDir {

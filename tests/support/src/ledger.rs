@@ -16,6 +16,16 @@ const IN_FLIGHT: usize = 5;
 /// KAFKA_STORAGE_ERROR: what a broker answers whose disk has failed.
 const STORAGE_ERROR: i16 = 56;
 
+/// Sets a flag when it goes out of scope, also by a failed assertion: threads of the same scope that run until it is set
+/// would be waited for without end.
+pub struct Over<'a>(pub &'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
 /// Consecutive numbers, sent as one batch.
 #[derive(Clone, Copy)]
 struct Numbers {

@@ -27,5 +27,5 @@ pub mod wire;
 pub use broker::{Broker, Options, PATIENCE};
 pub use cluster::{Cluster, ClusterOptions};
 pub use kafka_protocol::messages;
-pub use ledger::Ledger;
+pub use ledger::{Ledger, Over};
 pub use wire::Client;
