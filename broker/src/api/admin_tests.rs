@@ -19,7 +19,7 @@ use jackdaw_protocol::messages::*;
 use uuid::Uuid;
 
 use super::testing::{TestBroker, topic};
-use crate::cluster::channel::Controller;
+use crate::cluster::channel::Active;
 
 type Code = ResponseError;
 
@@ -513,9 +513,9 @@ async fn a_request_in_an_envelope_takes_effect_on_the_active_controller_only() {
     let envelope = EnvelopeRequest::default()
         .with_request_data(data.freeze())
         .with_client_host_address(bytes::Bytes::from_static(&[127, 0, 0, 1]));
-    test.broker().channel.controller_is(Controller::Unknown);
+    test.broker().channel.force(Active::Unknown);
     assert_eq!(test.ask(0, envelope.clone()).await.error_code, ResponseError::NotController.code());
-    test.broker().channel.controller_is(Controller::Here);
+    test.broker().channel.force(Active::Here);
     let answer = test.ask(0, envelope.clone()).await;
     assert_eq!(answer.error_code, 0);
     let created = CreateTopicsResponse::decode(&mut answer.response_data.unwrap(), 5).unwrap();
@@ -529,7 +529,7 @@ async fn a_request_in_an_envelope_takes_effect_on_the_active_controller_only() {
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_controller_what_only_it_decides_is_answered_as_timed_out() {
     let test = TestBroker::start(&[("request.timeout.ms", "100")]).await;
-    test.broker().channel.controller_is(Controller::Unknown);
+    test.broker().channel.force(Active::Unknown);
     let create = CreateTopicsRequest::default().with_topics(vec![CreatableTopic::default().with_name(topic("t"))]);
     let answer = test.serve(5, create).await;
     assert_eq!(answer.topics[0].error_code, ResponseError::RequestTimedOut.code());

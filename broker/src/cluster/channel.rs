@@ -1,7 +1,7 @@
 //! Who the active controller is, and how this node calls it, and the other brokers.
 //!
-//! The quorum (on a voter) or the observer (on any other broker) says who leads, by [`Channel::controller_is`]. A call
-//! finds the controller in this process or at the other end of a persistent connection, and tries again until its
+//! The quorum (on a voter) or the observer (on any other broker) tells the [`Cluster`] who leads; a broker that nobody told
+//! asks the voters. A call finds the controller in this process or at the other end of a persistent connection, and tries again until its
 //! deadline while there is none, or while the node it asked says that it is not the one (any more).
 
 use std::collections::HashMap;
@@ -9,18 +9,19 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use jackdaw_protocol::messages::{
     AllocateProducerIdsRequest, AlterPartitionRequest, BrokerHeartbeatRequest, BrokerRegistrationRequest,
     CreateTopicsRequest, DescribeClusterRequest, EnvelopeRequest, Message, Request, ResponseError,
     UnregisterBrokerRequest,
 };
 use parking_lot::Mutex;
-use tokio::sync::watch;
 
 use crate::api;
 use crate::broker::Broker;
+use crate::cluster::Cluster;
 use crate::config::Config;
+use crate::config::quorum::host_and_port;
 use crate::net::{Peer, PeerConfig, PeerError};
 use crate::topics::image::Image;
 
@@ -42,9 +43,9 @@ pub struct ControllerNode {
     pub port: u16,
 }
 
-/// The active controller, as far as this node knows.
+/// Where the active controller is, as far as this node knows.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Controller {
+pub enum Active {
     /// This process.
     Here,
     /// Another node.
@@ -75,64 +76,65 @@ pub enum ChannelError {
 /// Connections to the controller and to other brokers.
 pub struct Channel {
     config: Arc<ArcSwap<Config>>,
-    controller: watch::Sender<Controller>,
-    voters: ArcSwap<Vec<ControllerNode>>,
+    cluster: Arc<Cluster>,
+    /// What a voter said last of who leads, where nobody tells this node.
+    found: ArcSwapOption<ControllerNode>,
     peers: Mutex<HashMap<(String, u16), Arc<Peer>>>,
+    #[cfg(test)]
+    forced: ArcSwapOption<Active>,
 }
 
 impl Channel {
-    /// A channel of a node that is its own controller, until [`controller_is`](Channel::controller_is) says otherwise.
-    pub fn new(config: Arc<ArcSwap<Config>>) -> Channel {
-        let voters = config.load().controller_quorum_voters.iter().filter_map(|voter| parse_voter(voter)).collect();
+    /// Has no connection yet.
+    pub fn new(config: Arc<ArcSwap<Config>>, cluster: Arc<Cluster>) -> Channel {
         Channel {
             config,
-            controller: watch::Sender::new(Controller::Here),
-            voters: ArcSwap::from_pointee(voters),
+            cluster,
+            found: ArcSwapOption::empty(),
             peers: Mutex::default(),
+            #[cfg(test)]
+            forced: ArcSwapOption::empty(),
         }
     }
 
-    /// Who leads now. Calls that wait for another node's answer turn to the new one.
-    pub fn controller_is(&self, controller: Controller) {
-        self.controller.send_if_modified(|known| {
-            let is_new = *known != controller;
-            *known = controller;
-            is_new
+    /// Who leads, as far as is known here.
+    pub fn active(&self) -> Active {
+        #[cfg(test)]
+        if let Some(forced) = self.forced.load_full() {
+            return (*forced).clone();
+        }
+        if self.cluster.is_active_controller() {
+            return Active::Here;
+        }
+        let elsewhere = self.cluster.active_controller().filter(|known| known.id != self.cluster.node_id());
+        let known = elsewhere.and_then(|known| {
+            let (host, port) = host_and_port(known.address.as_deref()?)?;
+            Some(ControllerNode { id: known.id, host: host.to_owned(), port })
         });
+        match known.or_else(|| self.found.load().as_deref().cloned()) {
+            Some(node) => Active::At(node),
+            None => Active::Unknown,
+        }
     }
 
-    /// Who leads, as far as is known here.
-    pub fn controller(&self) -> Controller {
-        self.controller.borrow().clone()
+    /// For tests: who leads, whatever the quorum says.
+    #[cfg(test)]
+    pub(crate) fn force(&self, active: Active) {
+        self.forced.store(Some(Arc::new(active)));
     }
 
     /// Whether this node decides.
     pub fn is_active(&self) -> bool {
-        *self.controller.borrow() == Controller::Here
+        self.active() == Active::Here
     }
 
     /// The `node.id` of the active controller, if it is known.
     pub fn controller_id(&self) -> Option<i32> {
-        match &*self.controller.borrow() {
-            Controller::Here => Some(self.config.load().node_id),
-            Controller::At(node) => Some(node.id),
-            Controller::Unknown => None,
+        match self.active() {
+            Active::Here => Some(self.cluster.node_id()),
+            Active::At(node) => Some(node.id),
+            Active::Unknown => None,
         }
-    }
-
-    /// Follows who leads.
-    pub fn watch_controller(&self) -> watch::Receiver<Controller> {
-        self.controller.subscribe()
-    }
-
-    /// The voters from now on, where they are not those of the configuration.
-    pub fn voters_are(&self, voters: Vec<ControllerNode>) {
-        self.voters.store(Arc::new(voters));
-    }
-
-    /// The voters, as far as they are known by their ids.
-    pub fn voters(&self) -> Arc<Vec<ControllerNode>> {
-        self.voters.load_full()
     }
 
     /// How this node calls others.
@@ -175,40 +177,61 @@ impl Channel {
 
     /// The connection to the active controller's listener, if another node is it.
     pub fn controller_peer(&self) -> Option<Arc<Peer>> {
-        match self.controller() {
-            Controller::At(node) => Some(self.peer(&node.host, node.port)),
-            Controller::Here | Controller::Unknown => None,
+        match self.active() {
+            Active::At(node) => Some(self.peer(&node.host, node.port)),
+            Active::Here | Active::Unknown => None,
         }
     }
 
     /// Waits until another controller is heard of, at most for the pause between two attempts.
-    async fn rest(&self, before: &Controller) {
-        let mut changes = self.controller.subscribe();
-        let _ = tokio::time::timeout(RETRY_PAUSE, changes.wait_for(|now| now != before)).await;
+    async fn rest(&self) {
+        let mut changes = self.cluster.leadership();
+        changes.mark_unchanged();
+        let change = async {
+            if changes.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        };
+        let _ = tokio::time::timeout(RETRY_PAUSE, change).await;
+    }
+
+    /// What `call` comes to; `None` once another node leads: the one that was asked may never answer.
+    async fn or_elsewhere<T>(&self, asked: &Active, call: impl Future<Output = T>) -> Option<T> {
+        let mut changes = self.cluster.leadership();
+        let moved = async {
+            loop {
+                if changes.changed().await.is_err() {
+                    std::future::pending::<()>().await;
+                }
+                let now = self.active();
+                if now != *asked && now != Active::Unknown {
+                    return;
+                }
+            }
+        };
+        tokio::select! {
+            answer = call => Some(answer),
+            () = moved => None,
+        }
     }
 
     /// Asks voters who leads. A voter need not: its quorum tells it.
     async fn ask_voters(&self) {
-        let (addresses, is_voter) = {
-            let config = self.config.load();
-            let known = self.voters.load();
-            let named = known.iter().map(|node| (node.host.clone(), node.port));
-            let servers = config.controller_quorum_bootstrap_servers.iter().filter_map(|server| parse_address(server));
-            (named.chain(servers).collect::<Vec<_>>(), config.process_roles.controller)
-        };
-        if is_voter {
+        self.found.store(None);
+        if self.cluster.roles().controller {
             return;
         }
         let controllers = DescribeClusterRequest::default().with_endpoint_type(api::CONTROLLER_ENDPOINTS);
-        for (host, port) in addresses {
-            let answer = self.peer(&host, port).call(&controllers, 1, ASK_VOTER).await;
+        for server in self.cluster.bootstrap_servers() {
+            let Some((host, port)) = host_and_port(&server) else { continue };
+            let answer = self.peer(host, port).call(&controllers, 1, ASK_VOTER).await;
             let Ok(answer) = answer else { continue };
             let active = answer.brokers.iter().find(|node| node.broker_id == answer.controller_id);
             if let Some(node) = active
                 && let Ok(port) = u16::try_from(node.port)
             {
                 let (id, host) = (node.broker_id.0, node.host.to_string());
-                self.controller_is(Controller::At(ControllerNode { id, host, port }));
+                self.found.store(Some(Arc::new(ControllerNode { id, host, port })));
                 return;
             }
         }
@@ -261,7 +284,7 @@ pub async fn call_controller<R: ControllerRequest>(
     let until = broker.clock.monotonic() + within;
     loop {
         let left = until.saturating_sub(broker.clock.monotonic());
-        let controller = channel.controller();
+        let controller = channel.active();
         let last = match attempt(broker, &controller, request, left).await? {
             Attempt::Answered(response) => return Ok(response),
             Attempt::Again(last) => last,
@@ -269,8 +292,8 @@ pub async fn call_controller<R: ControllerRequest>(
         if until <= broker.clock.monotonic() {
             return Err(ChannelError::NoController { within, last });
         }
-        channel.rest(&controller).await;
-        if channel.controller() == controller {
+        channel.rest().await;
+        if channel.active() == controller {
             let left = until.saturating_sub(broker.clock.monotonic());
             let _ = tokio::time::timeout(left, channel.ask_voters()).await;
         }
@@ -284,17 +307,17 @@ enum Attempt<T> {
 
 async fn attempt<R: ControllerRequest>(
     broker: &Arc<Broker>,
-    controller: &Controller,
+    controller: &Active,
     request: &R,
     left: Duration,
 ) -> Result<Attempt<R::Response>, ChannelError> {
     let version = <R as Message>::VERSIONS.max;
     let answer = match controller {
-        Controller::Unknown => return Ok(Attempt::Again("no controller is known".to_owned())),
-        Controller::Here => api::here::call(broker, request, version).await.map_err(ChannelError::Here)?,
-        Controller::At(node) => {
+        Active::Unknown => return Ok(Attempt::Again("no controller is known".to_owned())),
+        Active::Here => api::here::call(broker, request, version).await.map_err(ChannelError::Here)?,
+        Active::At(node) => {
             let peer = broker.channel.peer(&node.host, node.port);
-            let answer = or_elsewhere(&broker.channel, controller, peer.call(request, version, left)).await;
+            let answer = broker.channel.or_elsewhere(controller, peer.call(request, version, left)).await;
             match answer {
                 None => return Ok(Attempt::Again("the controller changed".to_owned())),
                 Some(Ok(answer)) => answer,
@@ -309,42 +332,4 @@ async fn attempt<R: ControllerRequest>(
         return Ok(Attempt::Again("the node asked is not the active controller".to_owned()));
     }
     Ok(Attempt::Answered(answer))
-}
-
-/// What `call` comes to; `None` once another node leads: the one that was asked may never answer.
-async fn or_elsewhere<T>(channel: &Channel, asked: &Controller, call: impl Future<Output = T>) -> Option<T> {
-    let mut changes = channel.watch_controller();
-    tokio::select! {
-        answer = call => Some(answer),
-        _ = changes.wait_for(|now| now != asked && *now != Controller::Unknown) => None,
-    }
-}
-
-/// `1@host:port`
-fn parse_voter(voter: &str) -> Option<ControllerNode> {
-    let (id, address) = voter.split_once('@')?;
-    let (host, port) = parse_address(address)?;
-    Some(ControllerNode { id: id.trim().parse().ok()?, host, port })
-}
-
-fn parse_address(address: &str) -> Option<(String, u16)> {
-    let (host, port) = address.trim().rsplit_once(':')?;
-    let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-    Some((host.to_owned(), port.parse().ok()?))
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
-
-    use super::*;
-
-    #[test]
-    fn voters_are_read_as_kafka_writes_them() {
-        let node = |id, host: &str, port| ControllerNode { id, host: host.to_owned(), port };
-        assert_eq!(parse_voter("1@localhost:9093"), Some(node(1, "localhost", 9093)));
-        assert_eq!(parse_voter("3000@[::1]:19093"), Some(node(3000, "::1", 19093)));
-        assert_eq!(parse_voter("localhost:9093"), None);
-        assert_eq!(parse_voter("1@localhost"), None);
-    }
 }
