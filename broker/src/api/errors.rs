@@ -112,6 +112,7 @@ pub fn not_durable(error: &NotDurable) -> Failure {
     match error {
         NotDurable::Storage(error) => storage(error),
         NotDurable::Stopping | NotDurable::NotLeader => Failure::from(ResponseError::NotLeaderOrFollower),
+        NotDurable::TimedOut => Failure::from(ResponseError::RequestTimedOut),
         NotDurable::TooFewReplicas { .. } => {
             Failure::with(ResponseError::NotEnoughReplicasAfterAppend, error.to_string())
         }

@@ -171,7 +171,8 @@ impl Fetch {
                 Ok(partition) => self.read_partition(partition, wanted, left, read.bytes == 0),
                 Err(error) => failed(wanted.partition, *error),
             };
-            read.failed |= data.error_code != 0 || data.diverging_epoch.epoch >= 0 || data.preferred_read_replica.0 >= 0;
+            read.failed |=
+                data.error_code != 0 || data.diverging_epoch.epoch >= 0 || data.preferred_read_replica.0 >= 0;
             read.bytes += data.records.as_ref().map_or(0, Bytes::len);
             read.partitions.push(data);
         }
@@ -250,7 +251,8 @@ impl Fetch {
     fn is_throttled(&self, partition: &Partition) -> bool {
         let Some(replica) = self.replica else { return false };
         let index = partition.index();
-        partition.with_config(|config| config.leader_replication_throttled_replicas.contains(index, self.broker.node_id()))
+        partition
+            .with_config(|config| config.leader_replication_throttled_replicas.contains(index, self.broker.node_id()))
             && partition.with_leader(|leader| !leader.isr().contains(&replica)) == Some(true)
     }
 

@@ -71,7 +71,5 @@ pub(super) fn divergence(partition: &Partition, params: &Params) -> Option<Diver
 /// The replica that a consumer in `rack` should rather read from (KIP-392), if it is not this one.
 pub(super) fn preferred(partition: &Partition, params: &Params, rack: &str) -> Option<i32> {
     let offset = params.fetch_offset;
-    partition.near(rack, |follower| {
-        follower.log_start <= offset && follower.end.is_some_and(|end| end >= offset)
-    })
+    partition.near(rack, |follower| follower.log_start <= offset && follower.end.is_some_and(|end| end >= offset))
 }

@@ -141,9 +141,8 @@ impl TopicConfig {
         let int = |name: &str| i32::try_from(long(name)).unwrap_or(i32::MAX);
         let unsigned = |name: &str| u32::try_from(long(name)).unwrap_or(u32::MAX);
         let flag = |name: &str| get(name).is_some_and(|value| value.trim().eq_ignore_ascii_case("true"));
-        let throttled = |name: &str| {
-            get(name).map_or(Throttled::None, |value| Throttled::parse(&definition::list(&value)))
-        };
+        let throttled =
+            |name: &str| get(name).map_or(Throttled::None, |value| Throttled::parse(&definition::list(&value)));
         let policy = get("cleanup.policy").unwrap_or_default();
         let policy = definition::list(&policy);
         Self {

@@ -42,7 +42,13 @@ impl Progress {
         if lag > 0 {
             let end = partition.log().log_end_offset();
             let name = || format!("{}-{}", partition.topic(), partition.index());
-            let behind = self.behind.entry(key).or_insert_with(|| Behind { name: name(), since: now, from: end, end, target: end });
+            let behind = self.behind.entry(key).or_insert_with(|| Behind {
+                name: name(),
+                since: now,
+                from: end,
+                end,
+                target: end,
+            });
             (behind.end, behind.target) = (end, end + lag);
         } else if let Some(behind) = self.behind.remove(&key)
             && now.saturating_sub(behind.since) >= EVERY
@@ -63,8 +69,11 @@ impl Progress {
         self.told = now;
         let missing: i64 = long().map(|behind| behind.target - behind.end).sum();
         tracing::info!(
-            leader = self.leader, replicas = long().count(), records_missing = missing,
-            slowest = last.name, percent = last.percent(),
+            leader = self.leader,
+            replicas = long().count(),
+            records_missing = missing,
+            slowest = last.name,
+            percent = last.percent(),
             "replicas are catching up"
         );
     }

@@ -460,6 +460,7 @@ impl Topics {
     /// Makes what is open here match the metadata of the `touched` topics, and publishes both.
     fn reconcile(&self, writer: &Writer, touched: &[Uuid], found: &mut FoundLogs) -> Reconciled {
         let image = Arc::new(writer.catalog.image().clone());
+        self.view.learn(&image);
         let mut registry = Registry::clone(&self.registry.load());
         let mut failed = HashMap::new();
         let mut gone = Vec::new();
