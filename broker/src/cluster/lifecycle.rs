@@ -354,3 +354,7 @@ fn leads_nothing_of_others(broker: &Broker) -> bool {
     let (image, node) = (broker.topics.image(), broker.node_id());
     image.brokers.get(&node).is_none_or(|own| own.in_controlled_shutdown || own.fenced)
 }
+
+#[cfg(test)]
+#[path = "lifecycle_tests.rs"]
+mod tests;
