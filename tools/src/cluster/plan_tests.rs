@@ -115,7 +115,7 @@ fn a_topic_gets_more_replicas_in_new_racks_first_and_fewer_where_they_are_missed
     let parts = [part(0, &[1], 10), part(1, &[2, 1], 10), part(2, &[3, 1, 2], 10)];
     let to = |factor| resize(&nodes, &parts, "t", factor).map(|moves| after(&parts, &moves));
     let replicas = |parts: Vec<Part>| parts.into_iter().map(|part| part.replicas).collect::<Vec<_>>();
-    assert_eq!(replicas(to(2).unwrap()), [vec![1, 4], vec![2, 3], vec![3, 2]]);
+    assert_eq!(replicas(to(2).unwrap()), [vec![1, 4], vec![2, 1], vec![3, 2]]);
     assert!(to(4).is_some() && to(5).is_none());
     assert_eq!(resize(&nodes, &parts, "u", 3), Some(Vec::new()));
 }
@@ -149,7 +149,7 @@ fn plans_of_random_clusters_are_even_valid_and_move_no_more_than_the_surplus() {
         if factor > 1 && count as usize == factor {
             assert!(spread(leaders) <= 1, "round {round}");
         }
-        assert!(even(&nodes, &then).iter().map(|m| m.bytes).sum::<u64>() <= moves.iter().map(|m| m.bytes).sum());
+        assert!(even(&nodes, &then).iter().map(|m| m.bytes).sum::<u64>() <= moves.iter().map(|m| m.bytes).sum::<u64>());
     }
 }
 
