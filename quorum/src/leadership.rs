@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use openraft::error::Fatal;
 use openraft::{ChangeMembers, Raft, RaftMetrics, ServerState};
 use tokio::sync::watch;
 
@@ -40,6 +41,11 @@ pub(crate) fn watch(raft: &Raft<TypeConfig>, options: &Options) -> watch::Receiv
                 Err(_) => judge.silent(&metrics.borrow()),
             };
             sender.send_if_modified(|known| std::mem::replace(known, now) != now);
+            let fatal = metrics.borrow().running_state.clone().err().filter(|fatal| *fatal != Fatal::Stopped);
+            if let Some(error) = fatal {
+                tracing::error!(%error, "this node takes no part in the metadata quorum any more");
+                return;
+            }
             if sender.is_closed() || metrics.has_changed().is_err() {
                 sender.send_if_modified(|known| std::mem::take(&mut known.ready));
                 return;
