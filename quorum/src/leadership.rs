@@ -128,8 +128,8 @@ pub(crate) fn seek_another<M: Machine>(inner: &Arc<Inner<M>>, lost: u64) {
     });
 }
 
-/// As long as this node leads, brings to its end what an earlier leader left half-way, and writes into the log which directories
-/// the members have: until all know that, a member that lost its directory may be taken for a new one by those who never heard it.
+/// As long as this node leads, brings to its end what an earlier leader left half-way, and writes into the log where the
+/// members are and which directories they have: until all know that, a member that lost its directory may be taken for a new one by those who never heard it.
 pub(crate) fn tend<M: Machine>(inner: &Arc<Inner<M>>) {
     let (runtime, mut leadership) = (inner.runtime.clone(), inner.leadership.clone());
     let (inner, pause) = (Arc::downgrade(inner), inner.options.heartbeat);
@@ -154,7 +154,7 @@ async fn tend_once<M: Machine>(inner: &Inner<M>) -> bool {
         return false;
     }
     let membership = inner.effective();
-    let unlogged = inner.identities.unlogged(&membership);
+    let unlogged = inner.identities.unlogged(&membership, |id, peer| inner.network.address(id, peer));
     let change = if membership.get_joint_config().len() > 1 {
         // Nothing more is asked for than the voters that it was to have.
         ChangeMembers::AddVoterIds(BTreeSet::new())
