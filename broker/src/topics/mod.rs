@@ -181,7 +181,7 @@ impl Topics {
     pub fn host(&self, earlier: Option<&Store>) -> Result<(), StoreError> {
         self.quorum.wait_alone()?;
         if let Some(earlier) = earlier {
-            self.take_over(earlier)?;
+            self.take_over_log(earlier)?;
         }
         self.load_dynamic_configs(self.quorum.catalog().image())?;
         let mut found = FoundLogs::scan(&self.dirs);
@@ -202,7 +202,7 @@ impl Topics {
     }
 
     /// The records of an earlier release become the first that the quorum agrees on.
-    fn take_over(&self, earlier: &Store) -> Result<(), StoreError> {
+    fn take_over_log(&self, earlier: &Store) -> Result<(), StoreError> {
         let mut writer = self.turn();
         if writer.catalog.image().version > 0 {
             return Ok(());
