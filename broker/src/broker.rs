@@ -7,9 +7,11 @@ use arc_swap::{ArcSwap, Guard};
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
+use crate::api::Serving;
 use crate::cleaner::{self, Cleaner};
 use crate::clock::Clock;
 use crate::cluster::Cluster;
+use crate::cluster::channel::Channel;
 use crate::config::Config;
 use crate::config::table::METRICS_LISTENER;
 use crate::coordinator::Groups;
@@ -62,6 +64,8 @@ pub struct Broker {
     pub metrics: Metrics,
     /// Compaction.
     pub cleaner: Cleaner,
+    /// Who the active controller is, and connections to other nodes.
+    pub channel: Channel,
     /// Incremental fetch sessions.
     pub fetch_sessions: Sessions,
     /// What requests larger than a read buffer may hold together, in KiB.
@@ -133,6 +137,7 @@ impl Broker {
         let groups = Arc::new(Groups::new(config.clone(), clock.clone()));
         groups.open_existing(&topics);
         Ok(Arc::new(Broker {
+            channel: Channel::new(config.clone(), cluster.clone()),
             fetch_sessions: Sessions::new(slots, rand::random()),
             request_budget: Arc::new(Semaphore::new(request_budget_kib as usize)),
             request_budget_kib,
@@ -173,6 +178,12 @@ impl Broker {
         let bound = self.ports.load().iter().find(|(name, _)| *name == listener.name).map(|(_, port)| *port);
         let host = listener.advertised_host.as_ref().unwrap_or(&listener.host);
         Some((host.clone(), listener.advertised_port.or(bound).unwrap_or(listener.port)))
+    }
+
+    /// What a listener of that name is for.
+    pub fn serving(&self, listener: &str) -> Serving {
+        let is_controller = self.config().controller_listeners.iter().any(|own| *own.name == *listener);
+        if is_controller { Serving::Controller } else { Serving::Clients }
     }
 
     /// The sync threads, one per log directory.
