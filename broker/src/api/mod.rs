@@ -62,6 +62,7 @@ mod offset_delete;
 mod offset_fetch;
 mod offset_for_leader_epoch;
 pub mod produce;
+pub(crate) mod quorum;
 mod sync_group;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -206,6 +207,18 @@ const PRODUCE: Row = Row {
     work: Work::InRuns,
 };
 
+const QUORUM: Row = Row {
+    key: quorum::KEY,
+    name: "Quorum",
+    min: quorum::MESSAGE,
+    max: quorum::WHO,
+    advertised_min: quorum::MESSAGE,
+    scope: Scope::Controller,
+    is_forwarded: false,
+    request_header_version: |_| 1,
+    work: Work::Each(quorum::serve),
+};
+
 /// Every API served, by key.
 pub static TABLE: &[Row] = &[
     PRODUCE,
@@ -240,6 +253,7 @@ pub static TABLE: &[Row] = &[
     row::<DescribeClusterRequest>("DescribeCluster").served_on(Scope::Everywhere),
     row::<DescribeProducersRequest>("DescribeProducers"),
     row::<DescribeTopicPartitionsRequest>("DescribeTopicPartitions"),
+    QUORUM,
 ];
 
 /// The row of an API key.

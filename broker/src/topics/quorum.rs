@@ -2,6 +2,7 @@
 //!
 //! It runs on threads of its own, which nothing else blocks: a leader that is late with its heartbeats is given up.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,13 +38,34 @@ pub struct MetadataQuorum {
     node: Node,
     news: Arc<News>,
     handle: Handle,
-    runtime: Mutex<Option<Runtime>>,
-    is_alone: bool,
+    threads: Mutex<Option<Threads>>,
+    /// This node, on a voter.
+    id: u64,
 }
 
 /// The threads of the quorum, and of the controller listener.
-pub(crate) fn runtime() -> std::io::Result<Runtime> {
-    tokio::runtime::Builder::new_multi_thread().worker_threads(2).thread_name("quorum").enable_all().build()
+pub(crate) struct Threads(Option<Runtime>);
+
+impl Threads {
+    /// Starts them.
+    pub(crate) fn start() -> std::io::Result<Threads> {
+        let mut builder = tokio::runtime::Builder::new_multi_thread();
+        Ok(Threads(Some(builder.worker_threads(2).thread_name("quorum").enable_all().build()?)))
+    }
+
+    /// For tasks that are to run on them.
+    pub(crate) fn handle(&self) -> Handle {
+        self.0.as_ref().map_or_else(Handle::current, |runtime| runtime.handle().clone())
+    }
+}
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            // Nothing waits for it here: a drop may happen on a thread that must not.
+            runtime.shutdown_background();
+        }
+    }
 }
 
 impl MetadataQuorum {
@@ -52,26 +74,36 @@ impl MetadataQuorum {
         let id = u64::try_from(node_id).unwrap_or_default();
         let voters = Voters::Founding([(id, String::new())].into());
         let quorum = Options::new(id, directory, cluster_id, voters);
-        let runtime = runtime().map_err(StoreError::Thread)?;
-        MetadataQuorum::voter(runtime, VoterOptions { quorum, transport: Arc::new(NoTransport) })
+        let threads = Threads::start().map_err(StoreError::Thread)?;
+        MetadataQuorum::voter(threads, VoterOptions { quorum, transport: Arc::new(NoTransport) })
     }
 
     /// A voter, or one that waits to be made one.
-    pub(crate) fn voter(runtime: Runtime, options: VoterOptions) -> Result<MetadataQuorum, StoreError> {
+    pub(crate) fn voter(threads: Threads, options: VoterOptions) -> Result<MetadataQuorum, StoreError> {
         let news: Arc<News> = Arc::default();
-        let is_alone = matches!(&options.quorum.voters, Voters::Founding(voters) if voters.len() == 1);
+        let (id, handle) = (options.quorum.id, threads.handle());
         let machine = MetadataMachine::new(news.clone());
-        let started = runtime.block_on(Quorum::start(options.quorum, machine, options.transport));
+        let (sender, receiver) = std::sync::mpsc::sync_channel(1);
+        let founds = matches!(options.quorum.voters, Voters::Founding(_));
+        handle.spawn(async move {
+            let started = Quorum::start(options.quorum, machine, options.transport).await;
+            // The members are in its files by now, and told of a moment later.
+            while founds && started.as_ref().is_ok_and(|quorum: &Quorum<_>| quorum.members().is_empty()) {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            let _ = sender.send(started);
+        });
+        let started = receiver.recv().map_err(|_| StoreError::Stopped)?;
         let node = Node::Voter(started.map_err(|error| StoreError::Quorum(Box::new(error)))?);
-        Ok(MetadataQuorum { node, news, handle: runtime.handle().clone(), runtime: Mutex::new(Some(runtime)), is_alone })
+        Ok(MetadataQuorum { node, news, handle, threads: Mutex::new(Some(threads)), id })
     }
 
     /// One that follows.
-    pub(crate) fn observer(runtime: Runtime, cluster_id: &str) -> MetadataQuorum {
+    pub(crate) fn observer(threads: Threads, cluster_id: &str) -> MetadataQuorum {
         let news: Arc<News> = Arc::default();
         let node = Node::Observer(Observer::new(cluster_id, MetadataMachine::new(news.clone())));
-        let handle = runtime.handle().clone();
-        MetadataQuorum { node, news, handle, runtime: Mutex::new(Some(runtime)), is_alone: false }
+        let handle = threads.handle();
+        MetadataQuorum { node, news, handle, threads: Mutex::new(Some(threads)), id: 0 }
     }
 
     /// The threads that it runs on.
@@ -122,7 +154,7 @@ impl MetadataQuorum {
     /// Whether decisions on the state as of now are safe here.
     pub(super) fn check_active(&self) -> Result<(), ChangeError> {
         let leadership = *self.leadership().borrow();
-        if leadership.ready || self.is_alone {
+        if leadership.ready || self.is_alone() {
             return Ok(());
         }
         Err(ChangeError::NotController { leader: leadership.leader.and_then(|id| i32::try_from(id).ok()) })
@@ -158,7 +190,7 @@ impl MetadataQuorum {
 
     /// On a node alone, waits until its own state is whole.
     pub(super) fn wait_alone(&self) -> Result<(), StoreError> {
-        if !self.is_alone {
+        if !self.is_alone() {
             return Ok(());
         }
         let mut leadership = self.leadership();
@@ -170,9 +202,24 @@ impl MetadataQuorum {
         if receiver.recv() == Ok(true) { Ok(()) } else { Err(StoreError::NoLeader { within: ALONE_PATIENCE }) }
     }
 
-    /// Whether no other node has a vote by the configuration.
+    /// Whether this node is the only voter.
     pub fn is_alone(&self) -> bool {
-        self.is_alone
+        self.as_voter().is_some_and(|quorum| {
+            let members = quorum.members();
+            members.len() == 1 && members.get(&self.id).is_some_and(|member| member.voter)
+        })
+    }
+
+    /// The voters with their controller listeners, as far as this node knows.
+    pub fn voters(&self) -> BTreeMap<i32, String> {
+        let voters: BTreeMap<u64, String> = match &self.node {
+            Node::Voter(quorum) => {
+                let members = quorum.members().into_iter().filter(|(_, member)| member.voter);
+                members.map(|(id, member)| (id, member.address)).collect()
+            }
+            Node::Observer(observer) => observer.voters(),
+        };
+        voters.into_iter().filter_map(|(id, address)| Some((i32::try_from(id).ok()?, address))).collect()
     }
 
     /// Ends this node's part; what was asked for is on the disk afterwards.
@@ -188,18 +235,7 @@ impl MetadataQuorum {
             // Ends with an error, when the sender is dropped.
             let _ = receiver.recv();
         }
-        if let Some(runtime) = self.runtime.lock().take() {
-            runtime.shutdown_background();
-        }
-    }
-}
-
-impl Drop for MetadataQuorum {
-    fn drop(&mut self) {
-        if let Some(runtime) = self.runtime.get_mut().take() {
-            // Nothing waits for it here: a drop may happen on a thread that must not.
-            runtime.shutdown_background();
-        }
+        drop(self.threads.lock().take());
     }
 }
 

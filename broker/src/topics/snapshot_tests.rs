@@ -21,6 +21,7 @@ fn registration(epoch: i64) -> Registration {
         dirs: vec!["d".into()],
         message_max_bytes: 5,
         replica_fetch_max_bytes: None,
+        write_caching: true,
     }
 }
 
