@@ -12,8 +12,8 @@ use crate::cleaner::{self, Cleaner};
 use crate::clock::Clock;
 use crate::cluster::channel::Channel;
 use crate::cluster::{Cluster, node};
-use crate::config::{Config, Listener};
 use crate::config::table::METRICS_LISTENER;
+use crate::config::{Config, Listener};
 use crate::coordinator::Groups;
 use crate::dirs::Opened;
 use crate::fetch::session::Sessions;
@@ -23,7 +23,7 @@ use crate::partition::Flusher;
 use crate::topics::Topics;
 use crate::topics::quorum::Threads;
 use crate::topics::store::{Place, Store, StoreError};
-use crate::{dirs, housekeeping, limits, retention, sketches};
+use crate::{balance, dirs, housekeeping, limits, retention, sketches};
 
 /// Why a broker does not start. Each message says what to do about it.
 #[derive(Debug, thiserror::Error)]
@@ -128,6 +128,7 @@ impl Broker {
         tasks.push(tokio::spawn(retention::run(broker.clone())));
         tasks.push(tokio::spawn(sketches::run(broker.clone())));
         tasks.push(tokio::spawn(cleaner::run(broker.clone())));
+        tasks.push(tokio::spawn(balance::run(broker.clone())));
         if let Some(bound) = metrics {
             tracing::info!(address = %bound.address, "metrics are served at /metrics");
             tasks.push(tokio::spawn(net::serve_metrics(bound, broker.clone())));

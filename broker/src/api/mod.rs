@@ -13,13 +13,14 @@ use std::pin::Pin;
 use bytes::Bytes;
 use jackdaw_protocol::guard;
 use jackdaw_protocol::messages::{
-    AlterConfigsRequest, AlterReplicaLogDirsRequest, ApiVersionsRequest, CreatePartitionsRequest, CreateTopicsRequest,
-    DeleteGroupsRequest, DeleteRecordsRequest, DeleteTopicsRequest, DescribeClusterRequest, DescribeConfigsRequest,
-    DescribeGroupsRequest, DescribeLogDirsRequest, DescribeProducersRequest, DescribeTopicPartitionsRequest, Encodable,
-    EnvelopeRequest, FetchRequest, FindCoordinatorRequest, HeaderVersion, HeartbeatRequest,
-    IncrementalAlterConfigsRequest, InitProducerIdRequest, JoinGroupRequest, LeaveGroupRequest, ListGroupsRequest,
-    ListOffsetsRequest, ListPartitionReassignmentsRequest, MetadataRequest, OffsetCommitRequest, OffsetDeleteRequest,
-    OffsetFetchRequest, OffsetForLeaderEpochRequest, ProduceRequest, Request, SyncGroupRequest,
+    AlterConfigsRequest, AlterPartitionReassignmentsRequest, AlterReplicaLogDirsRequest, ApiVersionsRequest,
+    CreatePartitionsRequest, CreateTopicsRequest, DeleteGroupsRequest, DeleteRecordsRequest, DeleteTopicsRequest,
+    DescribeClusterRequest, DescribeConfigsRequest, DescribeGroupsRequest, DescribeLogDirsRequest,
+    DescribeProducersRequest, DescribeTopicPartitionsRequest, ElectLeadersRequest, Encodable, EnvelopeRequest,
+    FetchRequest, FindCoordinatorRequest, HeaderVersion, HeartbeatRequest, IncrementalAlterConfigsRequest,
+    InitProducerIdRequest, JoinGroupRequest, LeaveGroupRequest, ListGroupsRequest, ListOffsetsRequest,
+    ListPartitionReassignmentsRequest, MetadataRequest, OffsetCommitRequest, OffsetDeleteRequest, OffsetFetchRequest,
+    OffsetForLeaderEpochRequest, ProduceRequest, Request, SyncGroupRequest,
 };
 
 pub use context::{ConnectionInfo, Context, Serving};
@@ -31,6 +32,7 @@ use crate::net::Outgoing;
 #[cfg(test)]
 mod admin_tests;
 mod alter_configs;
+mod alter_partition_reassignments;
 mod alter_replica_log_dirs;
 pub mod api_versions;
 mod create_partitions;
@@ -44,6 +46,7 @@ mod describe_groups;
 mod describe_log_dirs;
 mod describe_producers;
 mod describe_topic_partitions;
+mod elect_leaders;
 mod envelope;
 mod fetch;
 mod find_coordinator;
@@ -63,6 +66,8 @@ mod offset_fetch;
 mod offset_for_leader_epoch;
 pub mod produce;
 pub(crate) mod quorum;
+#[cfg(test)]
+mod reassignment_tests;
 mod sync_group;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -246,7 +251,9 @@ pub static TABLE: &[Row] = &[
     row::<DescribeLogDirsRequest>("DescribeLogDirs"),
     forwarded_row::<CreatePartitionsRequest>("CreatePartitions"),
     row::<DeleteGroupsRequest>("DeleteGroups"),
+    row::<ElectLeadersRequest>("ElectLeaders"),
     forwarded_row::<IncrementalAlterConfigsRequest>("IncrementalAlterConfigs"),
+    row::<AlterPartitionReassignmentsRequest>("AlterPartitionReassignments"),
     row::<ListPartitionReassignmentsRequest>("ListPartitionReassignments"),
     row::<OffsetDeleteRequest>("OffsetDelete"),
     row::<EnvelopeRequest>("Envelope").served_on(Scope::Controller),

@@ -110,8 +110,8 @@ mod tests {
     use crate::clock::Clock;
     use crate::config::{Config, ConfigSources};
     use crate::partition::Flusher;
-    use crate::topics::{MetadataQuorum, OpenError};
     use crate::topics::catalog::CreateTopic;
+    use crate::topics::{MetadataQuorum, OpenError};
 
     fn open(dir: &Path, overrides: &[(&str, &str)]) -> Result<(Arc<Topics>, Arc<ArcSwap<Config>>), OpenError> {
         let overrides = overrides.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();

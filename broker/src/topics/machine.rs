@@ -55,7 +55,8 @@ pub(crate) fn command(base: u64, records: &[Record]) -> Command {
 
 /// Reads an answer of the machine.
 pub(crate) fn outcome(reply: &Reply) -> Outcome {
-    serde_json::from_str(&reply.0).unwrap_or_else(|error| Outcome::Refused(format!("{:?} is no outcome: {error}", reply.0)))
+    serde_json::from_str(&reply.0)
+        .unwrap_or_else(|error| Outcome::Refused(format!("{:?} is no outcome: {error}", reply.0)))
 }
 
 /// The metadata as the quorum's state machine.
@@ -85,7 +86,10 @@ impl MetadataMachine {
             Ok((base, records)) if base == self.catalog.image().version => records,
             Ok(_) => return Outcome::Stale(self.catalog.image().version),
             Err(reason) => {
-                tracing::error!(reason, "the quorum has agreed on what this release cannot read: this node follows no further");
+                tracing::error!(
+                    reason,
+                    "the quorum has agreed on what this release cannot read: this node follows no further"
+                );
                 self.stuck = Some(reason.clone());
                 return Outcome::Refused(reason);
             }

@@ -51,8 +51,8 @@ use image::{Configs, Image, TopicImage};
 use moves::Moves;
 pub(crate) use moves::absolute;
 pub use moves::{FutureReplica, MoveError};
-use publish::Published;
 pub use publish::Listener;
+use publish::Published;
 pub use quorum::MetadataQuorum;
 use record::Record;
 pub use registry::{FindError, Registry, Topic};
@@ -213,7 +213,10 @@ impl Topics {
             self.commit(&mut writer, records).map_err(in_store)?;
         }
         if count > 0 {
-            tracing::info!(records = count, "the metadata log of an earlier release is taken over, and is not written any more");
+            tracing::info!(
+                records = count,
+                "the metadata log of an earlier release is taken over, and is not written any more"
+            );
         }
         Ok(())
     }

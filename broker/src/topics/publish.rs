@@ -131,12 +131,7 @@ impl Topics {
 
     /// Makes what is open here match the metadata of the `touched` topics, and publishes both; the topics of which a
     /// partition is offline, with the reason.
-    fn reconcile(
-        &self,
-        image: &Arc<Image>,
-        touched: &[Uuid],
-        found: &mut FoundLogs,
-    ) -> HashMap<Uuid, StorageError> {
+    fn reconcile(&self, image: &Arc<Image>, touched: &[Uuid], found: &mut FoundLogs) -> HashMap<Uuid, StorageError> {
         let mut registry = Registry::clone(&self.registry.load());
         let mut failed = HashMap::new();
         let mut left = Vec::new();

@@ -7,8 +7,8 @@ use jackdaw_storage::LogDir;
 use uuid::Uuid;
 
 use super::catalog::{ApplyError, Catalog};
-use super::record::Record;
 use super::quorum::{self, MetadataQuorum};
+use super::record::Record;
 use super::store::{Store, StoreError};
 use crate::config::{Config, ConfigSources, TopicConfig, topic};
 

@@ -96,8 +96,12 @@ proptest! {
 #[test]
 fn names_that_collide_are_known_after_a_restore_too() {
     let mut catalog = Catalog::default();
-    let created =
-        Record::TopicCreated { name: "a.b".into(), id: Uuid::from_u128(1), assignments: vec![vec![1]], configs: configs(1) };
+    let created = Record::TopicCreated {
+        name: "a.b".into(),
+        id: Uuid::from_u128(1),
+        assignments: vec![vec![1]],
+        configs: configs(1),
+    };
     catalog.apply(&created).unwrap();
     let restored = Catalog::restored(decode(&encode(catalog.image())).unwrap());
     assert_eq!(restored.colliding_with("a_b").as_deref(), Some("a.b"));

@@ -160,9 +160,7 @@ impl Store {
 
     /// Applies all stored records in order.
     pub fn replay(&self, catalog: &mut Catalog) -> Result<(), StoreError> {
-        self.read(|offset, record| {
-            catalog.apply(&record).map_err(|source| StoreError::Apply { offset, source })
-        })
+        self.read(|offset, record| catalog.apply(&record).map_err(|source| StoreError::Apply { offset, source }))
     }
 
     /// All stored records in order; they add up.
@@ -241,10 +239,7 @@ pub fn is_metadata(log: &Log) -> bool {
     log.topic() == CLUSTER_METADATA
 }
 
-fn read_batch(
-    batch: &Batch,
-    take: &mut impl FnMut(i64, Record) -> Result<(), StoreError>,
-) -> Result<(), StoreError> {
+fn read_batch(batch: &Batch, take: &mut impl FnMut(i64, Record) -> Result<(), StoreError>) -> Result<(), StoreError> {
     let offset = batch.header().base_offset();
     let decoded = records::records(batch, UNPACKED_CAP).map_err(|source| StoreError::Records { offset, source })?;
     for record in decoded.iter() {
