@@ -9,6 +9,7 @@ use tokio::task::JoinHandle;
 
 use crate::cleaner::{self, Cleaner};
 use crate::clock::Clock;
+use crate::cluster::Cluster;
 use crate::config::Config;
 use crate::config::table::METRICS_LISTENER;
 use crate::coordinator::Groups;
@@ -51,6 +52,8 @@ pub struct Broker {
     pub clock: Arc<Clock>,
     /// Topics and their partitions.
     pub topics: Arc<Topics>,
+    /// This node's place in the cluster.
+    pub cluster: Arc<Cluster>,
     /// Consumer groups.
     pub groups: Arc<Groups>,
     /// Who is connected.
@@ -120,6 +123,9 @@ impl Broker {
         let budget = config.queued_max_request_bytes.unwrap_or(limits::REQUEST_BUDGET_BYTES);
         let budget = budget.max(config.socket_request_max_bytes.min(limits::REQUEST_BUDGET_BYTES));
         let request_budget_kib = u32::try_from(budget.div_ceil(1024)).unwrap_or(u32::MAX >> 3);
+        let leader = u64::try_from(config.node_id).ok();
+        let (_, leadership) = tokio::sync::watch::channel(jackdaw_quorum::Leadership { leader, term: 1, ready: true });
+        let cluster = Arc::new(Cluster::new(&config, leadership));
         let slots = config.max_incremental_fetch_session_cache_slots;
         let config = Arc::new(ArcSwap::from_pointee(config));
         let topics = Arc::new(Topics::open(flushers.clone(), failed, config.clone(), clock.clone())?);
@@ -134,6 +140,7 @@ impl Broker {
             connections: Registry::default(),
             metrics: Metrics::default(),
             cleaner: Cleaner::default(),
+            cluster,
             cluster_id,
             ports: ArcSwap::default(),
             clock,

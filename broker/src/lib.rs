@@ -12,6 +12,7 @@ pub mod api;
 pub mod broker;
 pub mod cleaner;
 pub mod clock;
+pub mod cluster;
 pub mod config;
 pub mod controller;
 pub mod coordinator;

@@ -6,7 +6,7 @@ use crate::tree::top;
 const CRATES: &[(&str, &[&str], &[&str])] = &[
     ("protocol", &[], &["tokio", "mio", "socket2", "rustix", "memmap2", "tracing"]),
     ("storage", &["jackdaw-protocol"], &["tokio", "mio", "socket2", "kafka-protocol"]),
-    ("broker", &["jackdaw-protocol", "jackdaw-storage"], &["clap", "memmap2", "kafka-protocol"]),
+    ("broker", &["jackdaw-protocol", "jackdaw-storage", "jackdaw-quorum"], &["clap", "memmap2", "kafka-protocol"]),
     ("tools", &["jackdaw-protocol", "jackdaw-storage", "jackdaw-broker", "jackdaw-checker"], &["kafka-protocol"]),
     ("quorum", &[], &["mio", "socket2", "clap", "kafka-protocol"]),
     // A judge that shares no code with what it judges.

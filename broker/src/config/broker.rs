@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use super::listener::Listener;
 use super::load::Loaded;
+use super::quorum::{self, Voter};
 use super::sources::ConfigSources;
 use super::table;
 use super::topic::TopicConfig;
@@ -31,10 +32,13 @@ pub struct Config {
     /// The id a fresh data folder gets, and an existing one must have (environment variable `CLUSTER_ID`).
     pub cluster_id: Option<String>,
     pub log_dirs: Vec<PathBuf>,
+    /// Where the quorum keeps its files; none for the first of `log_dirs`.
+    pub metadata_log_dir: Option<PathBuf>,
 
     // network
     /// The listeners for clients and brokers, in the order given; never those of `controller.listener.names`.
     pub listeners: Vec<Listener>,
+    /// Those that are opened.
     pub controller_listeners: Vec<Listener>,
     pub inter_broker_listener_name: String,
     pub socket_request_max_bytes: usize,
@@ -129,8 +133,11 @@ pub struct Config {
     pub broker_heartbeat_interval_ms: u64,
     pub broker_session_timeout_ms: u64,
     pub controller_listener_names: Vec<String>,
-    pub controller_quorum_voters: Vec<String>,
+    /// Who votes when the quorum is made.
+    pub controller_quorum_voters: Vec<Voter>,
     pub controller_quorum_bootstrap_servers: Vec<String>,
+    pub controller_quorum_election_timeout_ms: u64,
+    pub controller_quorum_request_timeout_ms: u64,
 
     /// What a topic without settings of its own gets.
     pub topic_defaults: TopicConfig,
@@ -173,6 +180,7 @@ impl Config {
             process_roles: roles(v),
             cluster_id: None,
             log_dirs: log_dirs(v),
+            metadata_log_dir: v.text("metadata.log.dir").filter(|dir| !dir.is_empty()).map(PathBuf::from),
             listeners,
             controller_listeners,
             inter_broker_listener_name: v.text("inter.broker.listener.name").unwrap_or_default(),
@@ -251,8 +259,10 @@ impl Config {
             broker_heartbeat_interval_ms: ms("broker.heartbeat.interval.ms"),
             broker_session_timeout_ms: ms("broker.session.timeout.ms"),
             controller_listener_names: v.list("controller.listener.names"),
-            controller_quorum_voters: v.list("controller.quorum.voters"),
+            controller_quorum_voters: quorum::voters(v),
             controller_quorum_bootstrap_servers: v.list("controller.quorum.bootstrap.servers"),
+            controller_quorum_election_timeout_ms: ms("controller.quorum.election.timeout.ms"),
+            controller_quorum_request_timeout_ms: ms("controller.quorum.request.timeout.ms"),
             topic_defaults: TopicConfig::from_values(v),
             values,
         }
@@ -264,7 +274,7 @@ impl Config {
     }
 }
 
-fn roles(v: &Values) -> Roles {
+pub(super) fn roles(v: &Values) -> Roles {
     let roles = v.list("process.roles");
     let has = |name| roles.iter().any(|role| role == name);
     Roles { broker: has("broker"), controller: has("controller") }

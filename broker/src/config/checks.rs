@@ -132,11 +132,9 @@ fn check_connections(values: &Values, errors: &mut Vec<ConfigError>) {
     }
 }
 
-/// Checks of what cannot change at run time: roles, folders, and promises that Jackdaw cannot keep yet.
+/// Checks of what cannot change at run time: folders, and promises that Jackdaw cannot keep yet.
 pub(super) fn check_start(values: &Values, errors: &mut Vec<ConfigError>, warnings: &mut Vec<String>) {
-    check_roles(values, errors);
-    check_quorum(values, errors);
-    check_dirs(values, errors, warnings);
+    check_dirs(values, errors);
     check_promises(values, errors);
     check_substitutions(values, errors);
     warn_of_classes(values, warnings);
@@ -149,67 +147,10 @@ pub(super) fn check_start(values: &Values, errors: &mut Vec<ConfigError>, warnin
     }
 }
 
-fn check_roles(values: &Values, errors: &mut Vec<ConfigError>) {
-    let roles = definition::list(values.effective("process.roles").unwrap_or_default());
-    if !roles.contains(&"broker") {
-        let message =
-            "process.roles has no broker: Jackdaw's controllers are brokers too. Set process.roles=broker,controller.";
-        errors.push(fault(values, "process.roles", message.to_owned()));
-    }
-}
-
-/// A node that was meant for a cluster must not start as one of its own: it would take data that the others never see.
-fn check_quorum(values: &Values, errors: &mut Vec<ConfigError>) {
-    const VOTERS: &str = "controller.quorum.voters";
-    const BOOTSTRAP: &str = "controller.quorum.bootstrap.servers";
-    let (mut ids, text) = (Vec::new(), values.effective(VOTERS).unwrap_or_default());
-    for voter in definition::list(text) {
-        let id = voter.split_once('@').filter(|(_, at)| at.contains(':')).and_then(|(id, _)| id.parse::<i32>().ok());
-        match id {
-            Some(id) => ids.push(id),
-            None => errors.push(fault(
-                values,
-                VOTERS,
-                format!("Cannot read {voter:?} in {VOTERS}: a voter is id@host:port, such as 1@127.0.0.1:9093."),
-            )),
-        }
-    }
-    let node = values.int("node.id");
-    if !ids.is_empty() && !ids.contains(&node) {
-        let message = format!(
-            "{VOTERS}={text} does not name node.id={node}: this version of Jackdaw runs single nodes only, each its own \
-             controller. Remove {VOTERS}, or name this node in it."
-        );
-        errors.push(fault(values, VOTERS, message));
-    } else if ids.len() > 1 {
-        let message = format!(
-            "{VOTERS}={text} describes a cluster of {} controllers: this version of Jackdaw runs single nodes only, and would \
-             not share its data with the others. Remove {VOTERS} to run this node alone.",
-            ids.len()
-        );
-        errors.push(fault(values, VOTERS, message));
-    }
-    let servers = definition::list(values.effective(BOOTSTRAP).unwrap_or_default());
-    if servers.len() > 1 {
-        let message = format!(
-            "{BOOTSTRAP}={} describes a cluster: this version of Jackdaw runs single nodes only. Remove {BOOTSTRAP} to run \
-             this node alone.",
-            servers.join(",")
-        );
-        errors.push(fault(values, BOOTSTRAP, message));
-    }
-}
-
-fn check_dirs(values: &Values, errors: &mut Vec<ConfigError>, warnings: &mut Vec<String>) {
+fn check_dirs(values: &Values, errors: &mut Vec<ConfigError>) {
     let key = if values.effective("log.dirs").is_some_and(|dirs| !dirs.is_empty()) { "log.dirs" } else { "log.dir" };
-    let dirs = values.list(key);
-    if dirs.iter().all(String::is_empty) {
+    if values.list(key).iter().all(String::is_empty) {
         errors.push(fault(values, key, format!("{key} names no folder for the data: set it.")));
-    }
-    if let Some(dir) =
-        values.given("metadata.log.dir").filter(|dir| !dir.is_empty() && dirs.iter().all(|other| other != dir))
-    {
-        warnings.push(format!("metadata.log.dir={dir} has no effect: metadata is kept with the data in {key}."));
     }
 }
 

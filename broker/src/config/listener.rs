@@ -125,7 +125,7 @@ pub(super) fn read(values: &Values, errors: &mut Vec<ConfigError>) -> Listeners 
         if is_controller { controllers.push(listener) } else { clients.push(listener) }
     }
     let inter_broker = inter_broker_name(values, &clients, errors);
-    if clients.is_empty() && errors.len() == before {
+    if clients.is_empty() && super::broker::roles(values).broker && errors.len() == before {
         errors.push(ConfigError::new(
             LISTENERS,
             values.effective(LISTENERS),

@@ -9,6 +9,7 @@ use super::broker::Config;
 use super::checks;
 use super::error::{ConfigError, ConfigErrors};
 use super::listener;
+use super::quorum;
 use super::size_rule;
 use super::sources::{self, ConfigSources};
 use super::table;
@@ -34,15 +35,17 @@ pub(super) fn load(sources: &ConfigSources) -> Result<Loaded, ConfigErrors> {
     let listeners = listener::read(&values, &mut errors);
     checks::check(&values, &mut errors);
     checks::check_start(&values, &mut errors, &mut warnings);
+    quorum::check(&values, &listeners, &mut errors, &mut warnings);
     if !errors.is_empty() {
         return Err(ConfigErrors(errors));
     }
-    let mut notes = notes(&values, &listeners.controllers);
+    let opened = quorum::opened(&values, &listeners.controllers);
+    let mut notes = notes(&values, &listeners.controllers, &opened);
     if let Some(lowered) = size_rule::lowered_message_max_bytes(&values) {
         notes
             .push(format!("message.max.bytes is {lowered}, not its default, so that it fits replica.fetch.max.bytes."));
     }
-    let mut config = Config::from_values(values, listeners.clients, listeners.controllers);
+    let mut config = Config::from_values(values, listeners.clients, opened);
     config.inter_broker_listener_name = listeners.inter_broker;
     config.cluster_id = collected.cluster_id;
     Ok(Loaded { config, warnings, notes })
@@ -162,17 +165,16 @@ fn settle_node_id(values: &mut Values, errors: &mut Vec<ConfigError>) {
     }
 }
 
-fn notes(values: &Values, controllers: &[listener::Listener]) -> Vec<String> {
-    let mut notes: Vec<_> = controllers
-        .iter()
-        .map(|listener| format!("Controller listener {listener} is not opened: a single node needs none."))
-        .collect();
+fn notes(values: &Values, controllers: &[listener::Listener], opened: &[listener::Listener]) -> Vec<String> {
+    let is_closed = |listener: &&listener::Listener| !opened.contains(listener);
+    let note = |listener| format!("Controller listener {listener} is not opened: a node alone needs none.");
+    let mut notes: Vec<_> = controllers.iter().filter(is_closed).map(note).collect();
     for name in [
         "offsets.topic.replication.factor",
         "transaction.state.log.replication.factor",
         "share.coordinator.state.topic.replication.factor",
     ] {
-        if let Some(asked) = values.given(name).filter(|asked| *asked != "1") {
+        if let Some(asked) = values.given(name).filter(|asked| *asked != "1" && quorum::is_alone(values)) {
             notes.push(format!(
                 "{name}={asked} is more than one node can hold: its topic gets as many replicas as there are brokers."
             ));

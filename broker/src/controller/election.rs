@@ -114,7 +114,7 @@ impl Next {
         }
     }
 
-    /// A reassignment is done when all that stay are in sync, and some of them are.
+    /// A reassignment is done when all that stay are in sync: whoever leaves then takes nothing along.
     fn complete_reassignment(&mut self) {
         if self.adding.is_empty() && self.removing.is_empty() {
             return;
@@ -122,7 +122,7 @@ impl Next {
         let stays = |replica: &i32| !self.removing.contains(replica);
         let replicas: Vec<i32> = self.replicas.iter().copied().filter(stays).collect();
         let isr: Vec<i32> = self.isr.iter().copied().filter(|replica| replicas.contains(replica)).collect();
-        if isr.is_empty() || !self.adding.iter().all(|replica| isr.contains(replica)) {
+        if isr.is_empty() || !replicas.iter().all(|replica| isr.contains(replica)) {
             return;
         }
         (self.replicas, self.isr) = (replicas, isr);

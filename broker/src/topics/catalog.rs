@@ -10,6 +10,7 @@ use uuid::Uuid;
 use super::image::{Configs, Image, PartitionImage, TopicImage};
 use super::names::{self, InvalidName};
 use super::record::Record;
+use crate::controller::placement::{self, PlacementError, State};
 
 /// Producer ids handed to a broker at a time. A crash wastes at most one block.
 pub const PRODUCER_ID_BLOCK: i64 = 1000;
@@ -21,8 +22,8 @@ pub type CheckConfigs<'a> = dyn Fn(&str, &Configs) -> Result<(), String> + 'a;
 
 /// What a command needs to know beyond the state.
 pub struct Rules<'a> {
-    /// The registered brokers.
-    pub brokers: &'a [i32],
+    /// The registered brokers that may be given partitions.
+    pub brokers: Vec<placement::Broker<'a>>,
     /// `num.partitions`
     pub default_partitions: i32,
     /// `default.replication.factor`
@@ -97,11 +98,8 @@ pub enum CreateTopicError {
 pub enum ReplicationFactorError {
     #[error("Replication factor must be larger than 0, or -1 to use the default value.")]
     NotPositive,
-    #[error(
-        "Unable to replicate the partition {wanted} time(s): The target replication factor of {wanted} cannot be \
-         reached because only {brokers} broker(s) are registered."
-    )]
-    TooFewBrokers { wanted: i16, brokers: usize },
+    #[error("Unable to replicate the partition {wanted} time(s): {reason}")]
+    Unreachable { wanted: usize, reason: PlacementError },
 }
 
 /// A manual assignment that cannot be.
@@ -111,6 +109,10 @@ pub enum AssignmentError {
     Repeated(i32),
     #[error("partitions should be a consecutive 0-based integer sequence")]
     Gap,
+    #[error(
+        "All brokers specified in the manual partition assignment for partition {0} are fenced or in controlled shutdown."
+    )]
+    NobodyActive(i32),
     #[error("The manual partition assignment includes an empty replica list.")]
     Empty,
     #[error("The manual partition assignment includes broker {0}, but no such broker is registered.")]
@@ -192,13 +194,14 @@ impl Catalog {
                 if let Some(key) = names::collision_key(&name) {
                     self.colliding.entry(key).or_default().insert(name.clone());
                 }
-                let partitions = new_partitions(assignments, &[]);
+                let partitions = new_partitions(&self.image, assignments, &[]);
                 self.image.put(TopicImage { name, id: *id, partitions, configs: configs.clone() });
             }
-            Record::PartitionsAdded { id, assignments } => self.edit(*id, |topic| {
-                let added = new_partitions(assignments, &topic.partitions);
-                topic.partitions.extend(added);
-            })?,
+            Record::PartitionsAdded { id, assignments } => {
+                let topic = self.image.topic_by_id(*id).ok_or(ApplyError::UnknownTopic(*id))?;
+                let added = new_partitions(&self.image, assignments, &topic.partitions);
+                self.edit(*id, |topic| topic.partitions.extend(added))?;
+            }
             Record::LeaderEpochsRaised { id, epochs } => self.edit(*id, |topic| {
                 for (partition, epoch) in topic.partitions.iter_mut().zip(epochs) {
                     partition.leader_epoch = partition.leader_epoch.max(*epoch);
@@ -337,9 +340,8 @@ impl Catalog {
             given if given <= 0 => return Err(CreateTopicError::InvalidPartitions),
             given => given,
         };
-        check_replication_factor(factor, rules)?;
         batch.count(partitions as usize)?;
-        Ok(place(self.image.partition_count(), partitions as usize, factor as usize, rules.brokers))
+        Ok(place(rules, self.image.partition_count(), partitions as usize, factor as usize)?)
     }
 
     /// The records that add these partitions, or why not, one by one.
@@ -371,16 +373,14 @@ impl Catalog {
         let factor = topic.partitions.first().map_or(1, |partition| partition.replicas.len());
         batch.count(added as usize)?;
         let assignments = match &command.assignments {
-            None => {
-                check_replication_factor(factor as i16, rules)?;
-                place(current as usize, added as usize, factor, rules.brokers)
-            }
+            None => place(rules, current as usize, added as usize, factor)?,
             Some(given) => {
                 if given.len() != added as usize {
                     return Err(AssignmentError::WrongCount { added, given: given.len() }.into());
                 }
-                for replicas in given {
-                    check_replicas(replicas, Some(factor), rules)?;
+                for (partition, replicas) in (current..).zip(given) {
+                    check_replicas(replicas, Some(factor), &rules.brokers)?;
+                    check_active(partition, replicas, &rules.brokers)?;
                 }
                 given.clone()
             }
@@ -439,7 +439,8 @@ fn manual_assignment(
         if by_partition.contains_key(partition) {
             return Err(AssignmentError::Repeated(*partition).into());
         }
-        check_replicas(replicas, factor, rules)?;
+        check_replicas(replicas, factor, &rules.brokers)?;
+        check_active(*partition, replicas, &rules.brokers)?;
         factor = Some(replicas.len());
         by_partition.insert(*partition, replicas.clone());
     }
@@ -449,17 +450,22 @@ fn manual_assignment(
     Ok(by_partition.into_values().collect())
 }
 
-fn check_replicas(replicas: &[i32], factor: Option<usize>, rules: &Rules<'_>) -> Result<(), AssignmentError> {
+/// Checks replicas that were named by hand.
+pub(crate) fn check_replicas(
+    replicas: &[i32],
+    factor: Option<usize>,
+    brokers: &[placement::Broker<'_>],
+) -> Result<(), AssignmentError> {
     if replicas.is_empty() {
         return Err(AssignmentError::Empty);
     }
     let mut seen = BTreeSet::new();
-    for &broker in replicas {
-        if !rules.brokers.contains(&broker) {
-            return Err(AssignmentError::UnknownBroker(broker));
+    for &replica in replicas {
+        if !brokers.iter().any(|broker| broker.id == replica) {
+            return Err(AssignmentError::UnknownBroker(replica));
         }
-        if !seen.insert(broker) {
-            return Err(AssignmentError::RepeatedBroker(broker));
+        if !seen.insert(replica) {
+            return Err(AssignmentError::RepeatedBroker(replica));
         }
     }
     match factor {
@@ -470,32 +476,38 @@ fn check_replicas(replicas: &[i32], factor: Option<usize>, rules: &Rules<'_>) ->
     }
 }
 
-fn check_replication_factor(factor: i16, rules: &Rules<'_>) -> Result<(), ReplicationFactorError> {
-    if factor <= 0 {
-        return Err(ReplicationFactorError::NotPositive);
-    }
-    if factor as usize > rules.brokers.len() {
-        return Err(ReplicationFactorError::TooFewBrokers { wanted: factor, brokers: rules.brokers.len() });
-    }
-    Ok(())
+fn check_active(partition: i32, replicas: &[i32], brokers: &[placement::Broker<'_>]) -> Result<(), AssignmentError> {
+    let is_active = |broker: &placement::Broker<'_>| broker.state == State::Active && replicas.contains(&broker.id);
+    if brokers.iter().any(is_active) { Ok(()) } else { Err(AssignmentError::NobodyActive(partition)) }
 }
 
-/// Replicas for `count` partitions, taking turns among the brokers from the `start`-th on.
-fn place(start: usize, count: usize, factor: usize, brokers: &[i32]) -> Vec<Vec<i32>> {
-    let replicas_of =
-        |partition: usize| (0..factor).map(|n| brokers[(start + partition + n) % brokers.len()]).collect();
-    (0..count).map(replicas_of).collect()
+fn place(
+    rules: &Rules<'_>,
+    start: usize,
+    count: usize,
+    factor: usize,
+) -> Result<Vec<Vec<i32>>, ReplicationFactorError> {
+    let unreachable = |reason| ReplicationFactorError::Unreachable { wanted: factor, reason };
+    placement::place(&rules.brokers, start, count, factor).map_err(unreachable)
 }
 
-/// Partitions as they begin. Equal replica lists share their memory, with those of `existing` too.
-fn new_partitions(assignments: &[Vec<i32>], existing: &[PartitionImage]) -> Vec<PartitionImage> {
+/// Partitions as they begin: the replicas that are active are in sync, the first of them leads. Where brokers do not
+/// register (there is but one), all are. Equal replica lists share their memory, with those of `existing` too.
+fn new_partitions(image: &Image, assignments: &[Vec<i32>], existing: &[PartitionImage]) -> Vec<PartitionImage> {
     let mut known: HashMap<&[i32], Arc<[i32]>> = HashMap::new();
     for partition in existing {
         known.entry(&partition.replicas).or_insert_with(|| partition.replicas.clone());
     }
     let mut begin = |replicas| {
         let replicas: Arc<[i32]> = known.entry(replicas).or_insert_with(|| replicas.into()).clone();
-        PartitionImage::new(replicas)
+        let active: Vec<i32> = replicas.iter().copied().filter(|replica| image.is_active(*replica)).collect();
+        let mut partition = PartitionImage::new(replicas);
+        if let Some(first) = active.first().copied()
+            && active.len() < partition.replicas.len()
+        {
+            (partition.isr, partition.leader) = (active.into(), first);
+        }
+        partition
     };
     assignments.iter().map(|replicas| begin(replicas.as_slice())).collect()
 }

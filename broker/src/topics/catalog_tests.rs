@@ -15,6 +15,13 @@ fn check(_: &str, configs: &Configs) -> Result<(), String> {
     configs.keys().find(|key| key.starts_with("bad")).map_or(Ok(()), |key| Err(format!("Unknown topic config {key}")))
 }
 
+/// Those that are registered, else brokers 1, 2 and 3.
+fn brokers(catalog: &Catalog) -> Vec<placement::Broker<'_>> {
+    let registered = placement::brokers(catalog.image());
+    let active = |id| placement::Broker { id, rack: None, state: State::Active };
+    if registered.is_empty() { (1..=3).map(active).collect() } else { registered }
+}
+
 impl World {
     fn new() -> World {
         World { catalog: Catalog::default(), log: Vec::new(), last_id: Cell::new(0) }
@@ -26,7 +33,7 @@ impl World {
             Uuid::from_u128(self.last_id.get())
         };
         let rules = Rules {
-            brokers: &[1, 2, 3],
+            brokers: brokers(&self.catalog),
             default_partitions: 2,
             default_replication_factor: 1,
             check_configs: &check,
@@ -56,7 +63,7 @@ impl World {
 
     fn add(&mut self, topic: &str, count: i32, assignments: Option<Vec<Vec<i32>>>) -> Result<(), AddPartitionsError> {
         let rules = Rules {
-            brokers: &[1, 2, 3],
+            brokers: brokers(&self.catalog),
             default_partitions: 2,
             default_replication_factor: 1,
             check_configs: &check,
@@ -320,4 +327,18 @@ fn replaying_the_records_gives_the_same_image() {
     assert_eq!(format!("{:?}", replayed.image()), format!("{:?}", world.catalog.image()));
     assert!(world.refusal(named("a_b")).contains("collides"));
     assert_eq!(replayed.colliding, world.catalog.colliding);
+}
+
+#[test]
+fn a_replica_on_a_broker_that_is_fenced_is_not_in_sync_at_first() {
+    let mut cluster = crate::controller::testing::Cluster::of(3);
+    cluster.fence(1);
+    cluster.topic("t", &[&[1, 2, 3], &[2, 3]]);
+    let partition = cluster.partition("t", 0);
+    assert_eq!((&*partition.isr, partition.leader), ([2, 3].as_slice(), 2));
+    let id = cluster.image().topic("t").unwrap().id;
+    cluster.apply(&Record::PartitionsAdded { id, assignments: vec![vec![1, 3]] });
+    let added = cluster.partition("t", 2);
+    assert_eq!((&*added.isr, added.leader), ([3].as_slice(), 3));
+    assert_eq!(check_active(0, &[1], &placement::brokers(cluster.image())), Err(AssignmentError::NobodyActive(0)));
 }

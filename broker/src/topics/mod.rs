@@ -31,6 +31,8 @@ use uuid::Uuid;
 
 use crate::clock::Clock;
 use crate::config::{Config, TopicConfig};
+use crate::controller::placement::{Broker, State};
+use crate::controller::size_rule;
 use crate::dirs::FailedDir;
 use crate::partition::{Flusher, Partition};
 use crate::replication::View;
@@ -252,7 +254,9 @@ impl Topics {
     pub fn create(&self, commands: &[CreateTopic], validate_only: bool) -> Vec<Result<CreatedTopic, CreateTopicError>> {
         let mut writer = self.writer.lock();
         let config = self.config.load_full();
-        let mut results = writer.catalog.create_topics(commands, &self.rules(&config, &check_with(&config)));
+        let catalog = &writer.catalog;
+        let mut results =
+            catalog.create_topics(commands, &self.rules(catalog.image(), &config, &check_with(&config, catalog)));
         let records: Vec<Record> = results.iter().flatten().cloned().collect();
         if !validate_only && !records.is_empty() {
             if let Err(error) = self.check_room() {
@@ -323,7 +327,9 @@ impl Topics {
     ) -> Vec<Result<(), AddPartitionsError>> {
         let mut writer = self.writer.lock();
         let config = self.config.load_full();
-        let mut results = writer.catalog.add_partitions(commands, &self.rules(&config, &check_with(&config)));
+        let catalog = &writer.catalog;
+        let mut results =
+            catalog.add_partitions(commands, &self.rules(catalog.image(), &config, &check_with(&config, catalog)));
         let records: Vec<Record> = results.iter().flatten().cloned().collect();
         if !validate_only && !records.is_empty() {
             if let Err(error) = self.check_room() {
@@ -419,13 +425,17 @@ impl Topics {
         Ok(block.next().expect("the block was just filled"))
     }
 
-    fn rules<'a>(&'a self, config: &Config, check_configs: &'a CheckConfigs<'a>) -> Rules<'a> {
+    fn rules<'a>(&'a self, image: &'a Image, config: &Config, check_configs: &'a CheckConfigs<'a>) -> Rules<'a> {
+        let mut brokers = crate::controller::placement::brokers(image);
+        if brokers.is_empty() {
+            brokers.push(Broker { id: self.node_id, rack: None, state: State::Active });
+        }
+        // A broker whose directories are all cordoned takes no new partition (KIP-1066).
+        if (0..self.dirs.len()).all(|dir| self.is_cordoned(dir)) {
+            brokers.retain(|broker| broker.id != self.node_id);
+        }
         Rules {
-            // A broker whose directories are all cordoned takes no new partition (KIP-1066).
-            brokers: match (0..self.dirs.len()).all(|dir| self.is_cordoned(dir)) {
-                true => &[],
-                false => std::slice::from_ref(&self.node_id),
-            },
+            brokers,
             default_partitions: config.num_partitions,
             default_replication_factor: config.default_replication_factor,
             check_configs,
@@ -585,8 +595,11 @@ fn fail_all<T, E: Clone>(results: &mut [Result<T, E>], error: E) {
 }
 
 /// Checks the settings of a topic about to be made.
-fn check_with(config: &Config) -> impl Fn(&str, &Configs) -> Result<(), String> {
-    move |topic, configs| crate::config::topic::validate_all(topic, configs, config).map_err(|error| error.to_string())
+fn check_with<'a>(config: &'a Config, catalog: &'a Catalog) -> impl Fn(&str, &Configs) -> Result<(), String> + 'a {
+    move |topic, configs| {
+        crate::config::topic::validate_all(topic, configs, config).map_err(|error| error.to_string())?;
+        size_rule::check_topic(catalog.image(), topic, configs).map_err(|conflict| conflict.to_string())
+    }
 }
 
 /// A random id as Kafka makes them: not one of the first hundred, which are reserved, and not one whose text begins
