@@ -268,6 +268,7 @@ impl World {
             dirs: vec![format!("disk of {broker}")],
             message_max_bytes: 1,
             replica_fetch_max_bytes: None,
+            write_caching: false,
         };
         self.heard.insert(broker, self.now);
         self.commit(Record::BrokerRegistered { broker, registration, unclean, defaults: DEFAULTS })
@@ -466,8 +467,8 @@ impl World {
                 let index = self.index(node);
                 self.nodes[index].frozen_until = self.now + frozen;
             }
-            7 => drop(self.cut.insert((node, other))),
-            8 => drop(self.cut.extend([(node, other), (other, node)])),
+            7 => self.cut.extend([(node, other)]),
+            8 => self.cut.extend([(node, other), (other, node)]),
             9 => (0..=NODES).for_each(|other| self.cut.extend([(node, other), (other, node)])),
             10 => self.controller_back = self.now + self.micros(50_000..2_000_000),
             _ => self.cut.clear(),
