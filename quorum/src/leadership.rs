@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use openraft::{Raft, RaftMetrics, ServerState};
+use openraft::{ChangeMembers, Raft, RaftMetrics, ServerState};
 use tokio::sync::watch;
 
 use crate::machine::Machine;
@@ -112,6 +112,32 @@ pub(crate) fn seek_another<M: Machine>(inner: &Arc<Inner<M>>, lost: u64) {
         }
         if let Some(inner) = inner.upgrade() {
             inner.seeking.store(false, Ordering::SeqCst);
+        }
+    });
+}
+
+/// As long as this node leads, writes into the log which directories the members have: until all know that, a member that lost
+/// its directory may be taken for a new one by those who never heard it.
+pub(crate) fn log_directories<M: Machine>(inner: &Arc<Inner<M>>) {
+    let (runtime, mut leadership) = (inner.runtime.clone(), inner.leadership.clone());
+    let (inner, pause) = (Arc::downgrade(inner), inner.options.heartbeat);
+    runtime.spawn(async move {
+        while leadership.wait_for(|now| now.ready).await.is_ok() {
+            // The others are heard with the first heartbeats.
+            tokio::time::sleep(pause).await;
+            let Some(inner) = inner.upgrade() else { return };
+            let membership = inner.effective();
+            let unlogged = inner.identities.unlogged(&membership);
+            let all_logged = membership.nodes().all(|(_, peer)| peer.directory.is_some());
+            if !unlogged.is_empty()
+                && let Err(error) = inner.raft.change_membership(ChangeMembers::SetNodes(unlogged), true).await
+            {
+                tracing::debug!(%error, "the directories of the quorum's members are not logged yet");
+            }
+            drop(inner);
+            if all_logged && leadership.changed().await.is_err() {
+                return;
+            }
         }
     });
 }

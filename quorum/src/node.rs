@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use crate::disk::Disk;
 use crate::identity::{self, Identities};
 use crate::journal::Directory;
-use crate::leadership::Leadership;
+use crate::leadership::{self, Leadership};
 use crate::machine::{At, Machine, StateMachine};
 use crate::network::Network;
 use crate::options::{Options, StartError, Voters};
@@ -132,7 +132,7 @@ impl<M: Machine> Quorum<M> {
             let founders: BTreeMap<u64, Peer> = voters.iter().map(|(id, address)| (*id, peer(address))).collect();
             raft.initialize(founders).await.map_err(|error| fatal(&error))?;
         }
-        let leadership = crate::leadership::watch(&raft, &options);
+        let watched = leadership::watch(&raft, &options);
         let inner = Inner {
             options,
             raft,
@@ -140,12 +140,14 @@ impl<M: Machine> Quorum<M> {
             store,
             identities,
             network,
-            leadership,
+            leadership: watched,
             runtime: tokio::runtime::Handle::current(),
             receiving: tokio::sync::Mutex::default(),
             seeking: AtomicBool::new(false),
         };
-        Ok(Quorum { inner: Arc::new(inner) })
+        let inner = Arc::new(inner);
+        leadership::log_directories(&inner);
+        Ok(Quorum { inner })
     }
 
     /// Proposes a command, and waits until it is applied here.
@@ -197,7 +199,7 @@ impl<M: Machine> Quorum<M> {
 
     /// The connection to the leader closed and cannot be made again: seek another one soon, rather than after the election timeout.
     pub fn leader_connection_lost(&self, leader: u64) {
-        crate::leadership::seek_another(&self.inner, leader);
+        leadership::seek_another(&self.inner, leader);
     }
 
     /// Ends this node's part in the quorum; what was asked for is on the disk afterwards.

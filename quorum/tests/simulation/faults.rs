@@ -27,7 +27,7 @@ async fn a_leader_without_its_majority_says_so_within_the_election_timeout_and_a
     }
     let mut leadership = leader.leadership();
     let lost = leadership.wait_for(|now| !now.ready);
-    let lost = tokio::time::timeout(Duration::from_millis(1_500), lost).await.expect("in bounded time").unwrap();
+    let lost = *tokio::time::timeout(Duration::from_millis(1_500), lost).await.expect("in bounded time").unwrap();
     assert_eq!(lost.leader, None);
     let base = leader.read(Ledger::len);
     assert!(matches!(leader.propose(command(base, "lost")).await, Err(ProposeError::TimedOut { .. })));
