@@ -2,14 +2,19 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::{ArcSwap, Guard};
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
+use crate::api::Serving;
 use crate::cleaner::{self, Cleaner};
 use crate::clock::Clock;
 use crate::cluster::Cluster;
+use crate::cluster::channel::Channel;
+use crate::cluster::lifecycle::{self, Lifecycle};
+use crate::cluster::members::{self, Members};
 use crate::config::Config;
 use crate::config::table::METRICS_LISTENER;
 use crate::coordinator::Groups;
@@ -19,7 +24,7 @@ use crate::metrics::Metrics;
 use crate::net::{self, ListenError, Registry};
 use crate::partition::Flusher;
 use crate::topics::Topics;
-use crate::{dirs, housekeeping, limits, retention, sketches};
+use crate::{balance, dirs, housekeeping, limits, retention, sketches};
 
 /// Why a broker does not start. Each message says what to do about it.
 #[derive(Debug, thiserror::Error)]
@@ -41,6 +46,9 @@ pub enum StartError {
     /// A listener cannot be bound.
     #[error(transparent)]
     Listen(#[from] ListenError),
+    /// The cluster does not take this broker.
+    #[error(transparent)]
+    Refused(#[from] lifecycle::Refused),
     /// The system refuses a thread.
     #[error("cannot start a thread: {0}")]
     Thread(#[from] std::io::Error),
@@ -62,6 +70,12 @@ pub struct Broker {
     pub metrics: Metrics,
     /// Compaction.
     pub cleaner: Cleaner,
+    /// Who the active controller is, and connections to other nodes.
+    pub channel: Channel,
+    /// Its registration with the cluster.
+    pub lifecycle: Lifecycle,
+    /// The cluster's brokers, while this node is the active controller.
+    pub members: Members,
     /// Incremental fetch sessions.
     pub fetch_sessions: Sessions,
     /// What requests larger than a read buffer may hold together, in KiB.
@@ -110,10 +124,14 @@ impl Broker {
         tasks.push(tokio::spawn(retention::run(broker.clone())));
         tasks.push(tokio::spawn(sketches::run(broker.clone())));
         tasks.push(tokio::spawn(cleaner::run(broker.clone())));
+        tasks.push(tokio::spawn(balance::run(broker.clone())));
         if let Some(bound) = metrics {
             tracing::info!(address = %bound.address, "metrics are served at /metrics");
             tasks.push(tokio::spawn(net::serve_metrics(bound, broker.clone())));
         }
+        tasks.push(tokio::spawn(members::run(broker.clone())));
+        lifecycle::join(&broker).await?;
+        tasks.push(tokio::spawn(lifecycle::run(broker.clone())));
         tasks.extend(bound.into_iter().map(|bound| tokio::spawn(net::serve(bound, broker.clone()))));
         Ok(Running { broker, listening, tasks })
     }
@@ -133,6 +151,9 @@ impl Broker {
         let groups = Arc::new(Groups::new(config.clone(), clock.clone()));
         groups.open_existing(&topics);
         Ok(Arc::new(Broker {
+            channel: Channel::new(config.clone(), cluster.clone()),
+            lifecycle: Lifecycle::default(),
+            members: Members::new(Duration::from_millis(config.load().broker_session_timeout_ms)),
             fetch_sessions: Sessions::new(slots, rand::random()),
             request_budget: Arc::new(Semaphore::new(request_budget_kib as usize)),
             request_budget_kib,
@@ -175,6 +196,12 @@ impl Broker {
         Some((host.clone(), listener.advertised_port.or(bound).unwrap_or(listener.port)))
     }
 
+    /// What a listener of that name is for.
+    pub fn serving(&self, listener: &str) -> Serving {
+        let is_controller = self.config().controller_listeners.iter().any(|own| *own.name == *listener);
+        if is_controller { Serving::Controller } else { Serving::Clients }
+    }
+
     /// The sync threads, one per log directory.
     pub fn flushers(&self) -> &[Arc<Flusher>] {
         &self.flushers
@@ -212,8 +239,9 @@ impl Broker {
 }
 
 impl Running {
-    /// Takes no more requests, closes connections, and leaves the data directories clean.
+    /// Hands over what it leads, takes no more requests, closes connections, and leaves the data directories clean.
     pub async fn stop(self) {
+        lifecycle::leave(&self.broker).await;
         self.broker.connections.stop();
         self.broker.groups.stop();
         for task in self.tasks {

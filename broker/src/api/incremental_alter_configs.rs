@@ -11,7 +11,7 @@ use jackdaw_protocol::messages::{
 };
 
 use super::errors::Failure;
-use super::{Context, Handler, Reply};
+use super::{Context, Forwarded, Handler, Reply};
 use crate::broker::Broker;
 use crate::config::alter::{self, AlterError, Change, Kind, Settings};
 use crate::config::{ConfigError, group, topic};
@@ -80,6 +80,20 @@ impl Handler for IncrementalAlterConfigsRequest {
     }
 }
 
+impl Forwarded for IncrementalAlterConfigsRequest {
+    fn refuse(self, _version: i16, error: ResponseError, message: &str) -> IncrementalAlterConfigsResponse {
+        let message = StrBytes::from_string(message.to_owned());
+        let refused = |resource: AlterConfigsResource| {
+            AlterConfigsResourceResponse::default()
+                .with_error_code(error.code())
+                .with_error_message(Some(message.clone()))
+                .with_resource_type(resource.resource_type)
+                .with_resource_name(resource.resource_name)
+        };
+        IncrementalAlterConfigsResponse::default().with_responses(self.resources.into_iter().map(refused).collect())
+    }
+}
+
 /// The wire form of a result.
 pub(super) fn code_and_message(result: Result<(), Failure>) -> (i16, Option<StrBytes>) {
     match result {
@@ -91,13 +105,21 @@ pub(super) fn code_and_message(result: Result<(), Failure>) -> (i16, Option<StrB
 /// Alters each resource by itself: one that fails leaves the others alone.
 pub(super) fn alter_all(broker: &Broker, wishes: &[Wish], mode: Mode, validate_only: bool) -> Vec<Result<(), Failure>> {
     let twice = named_twice(wishes);
-    let result = |wish: &Wish| {
+    let mut may_elect = false;
+    let mut result = |wish: &Wish| {
         if twice.contains(&(wish.resource_type, wish.name.as_str())) {
             return Err(Failure::with(ResponseError::InvalidRequest, "Each resource must appear at most once."));
         }
+        may_elect |=
+            !validate_only && matches!(Resource::of(wish.resource_type), Some(Resource::Topic | Resource::Broker));
         broker.blocking(|| alter_one(broker, wish, mode, validate_only))
     };
-    wishes.iter().map(result).collect()
+    let results = wishes.iter().map(&mut result).collect();
+    if may_elect {
+        // Unclean elections may have been switched on, for partitions that wait for just that.
+        broker.blocking(|| crate::balance::elect_where_allowed(broker));
+    }
+    results
 }
 
 fn named_twice(wishes: &[Wish]) -> HashSet<(i8, &str)> {

@@ -1,5 +1,9 @@
 //! The cluster as this node sees it: who it is, what it is part of, who the controllers are and which of them decides.
 
+pub mod channel;
+pub mod lifecycle;
+pub mod members;
+
 use std::collections::BTreeMap;
 
 use jackdaw_quorum::Leadership;

@@ -25,12 +25,15 @@ async fn a_leader_without_its_majority_says_so_within_the_election_timeout_and_a
     for other in [1, 2, 3] {
         world.net.lock().cut.extend([(old, other), (other, old)]);
     }
+    let (base, proposing) = (leader.read(Ledger::len), leader.clone());
+    let proposed = tokio::spawn(async move { proposing.propose(command(base, "lost")).await });
     let mut leadership = leader.leadership();
     let lost = leadership.wait_for(|now| !now.ready);
     let lost = *tokio::time::timeout(Duration::from_millis(1_500), lost).await.expect("in bounded time").unwrap();
     assert_eq!(lost.leader, None);
-    let base = leader.read(Ledger::len);
-    assert!(matches!(leader.propose(command(base, "lost")).await, Err(ProposeError::TimedOut { .. })));
+    let refused = leader.propose(command(base, "refused")).await;
+    assert_eq!(refused, Err(ProposeError::NotLeader { leader: None }), "it does not even try");
+    assert!(matches!(proposed.await.unwrap(), Err(ProposeError::TimedOut { .. })));
     let (new, leader) = world.leader().await;
     assert_ne!(new, old);
     let base = leader.read(Ledger::len);
@@ -67,6 +70,25 @@ async fn a_false_alarm_of_one_voter_costs_an_election_at_most() {
     let term = world.leader().await.1.leadership().borrow().term;
     world.pass(Duration::from_secs(30)).await;
     assert_eq!(world.leader().await.1.leadership().borrow().term, term, "it is quiet afterwards");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_leader_whose_disk_fails_ends_and_says_why() {
+    let mut world = World::of(3, 5).await;
+    let (old, leader) = world.leader().await;
+    world.platters[&old].fail();
+    let base = leader.read(Ledger::len);
+    let refused = leader.propose(command(base, "lost")).await;
+    assert!(matches!(refused, Err(ProposeError::Fatal(_))), "{refused:?}");
+    let why = tokio::time::timeout(Duration::from_secs(5), leader.ended()).await.unwrap();
+    assert!(why.contains("no space"), "{why}");
+    world.pass(Duration::from_secs(1)).await;
+    assert!(!leader.leadership().borrow().ready);
+    let (new, _) = world.leader().await;
+    assert_ne!(new, old);
+    world.crash(old);
+    world.heal().await;
+    world.verify(&[1, 2, 3]).await;
 }
 
 #[tokio::test(start_paused = true)]
