@@ -39,6 +39,9 @@ pub struct Wish {
     pub proposal: Proposal,
 }
 
+/// What partitions are to do since somebody asked last, by topic id and partition.
+type Duties = HashMap<(Uuid, i32), (Arc<Partition>, Duty)>;
+
 /// What partitions see of the cluster. One for each broker.
 pub struct View {
     node: i32,
@@ -49,7 +52,7 @@ pub struct View {
     brokers: ArcSwap<Brokers>,
     wishes: Mutex<Vec<Wish>>,
     wished: Notify,
-    duties: Mutex<HashMap<(Uuid, i32), (Arc<Partition>, Duty)>>,
+    duties: Mutex<Duties>,
     has_duties: Notify,
     /// Of what this broker sends to replicas that are throttled.
     pub(crate) sent: Throttle,
