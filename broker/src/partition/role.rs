@@ -327,12 +327,13 @@ impl Partition {
         let standing = self.standing.load();
         let Some(leading) = standing.leading() else { return };
         let proposal = self.around(leading, |around| {
-            let mut state = leading.state.lock();
-            if let Some(offset) = state.high_watermark(around) {
+            let committed = leading.state.lock().high_watermark(around);
+            if let Some(offset) = committed {
+                // Those who wait are told, and that looks at the state: it must not be held.
                 self.raise_high_watermark(offset);
             }
             let now = Surroundings { high_watermark: self.log().high_watermark(), ..*around };
-            state.propose(&now)
+            leading.state.lock().propose(&now)
         });
         if let Some(proposal) = proposal {
             leading.view.ask(self, proposal);
@@ -475,3 +476,7 @@ impl follower::EndOfLog for jackdaw_storage::Log {
         self.epoch_end_offset(epoch)
     }
 }
+
+#[cfg(test)]
+#[path = "role_tests.rs"]
+mod tests;

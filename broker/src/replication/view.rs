@@ -122,6 +122,12 @@ impl View {
         }
     }
 
+    #[cfg(test)]
+    pub(crate) fn set_brokers(&self, brokers: Brokers) {
+        self.node_epoch.store(brokers.get(&self.node).map_or(-1, |own| own.epoch), Ordering::Release);
+        self.brokers.store(Arc::new(brokers));
+    }
+
     pub(crate) fn ask(&self, partition: &Arc<Partition>, proposal: Proposal) {
         self.wishes.lock().push(Wish { partition: Arc::downgrade(partition), proposal });
         self.wished.notify_one();
