@@ -32,7 +32,8 @@ fn here(min_insync_replicas: i32) -> Here {
     let clock = Arc::new(Clock::new());
     let log = dir.create("t", Uuid::from_u128(7), 0, LogConfig::default()).unwrap();
     let flusher = Flusher::start(dir, clock.clone()).unwrap();
-    let config = TopicConfig { min_insync_replicas, ..Config::default().topic_defaults };
+    let mut config: TopicConfig = Config::default().topic_defaults;
+    config.min_insync_replicas = min_insync_replicas;
     let partition = Partition::new("t".into(), Uuid::from_u128(7), 0, log, Arc::new(config), flusher.clone());
     let view = View::new(&Config { node_id: 1, ..Config::default() }, clock);
     let broker = |id: i32| (id, BrokerView { epoch: i64::from(id) * 10, is_active: true, rack: None });
