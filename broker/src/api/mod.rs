@@ -13,15 +13,15 @@ use std::pin::Pin;
 use bytes::Bytes;
 use jackdaw_protocol::guard;
 use jackdaw_protocol::messages::{
-    AlterConfigsRequest, AlterPartitionReassignmentsRequest, AlterReplicaLogDirsRequest, ApiVersionsRequest,
-    BrokerHeartbeatRequest, BrokerRegistrationRequest, CreatePartitionsRequest, CreateTopicsRequest,
-    DeleteGroupsRequest, DeleteRecordsRequest, DeleteTopicsRequest, DescribeClusterRequest, DescribeConfigsRequest,
-    DescribeGroupsRequest, DescribeLogDirsRequest, DescribeProducersRequest, DescribeTopicPartitionsRequest,
-    ElectLeadersRequest, Encodable, EnvelopeRequest, FetchRequest, FindCoordinatorRequest, HeaderVersion,
-    HeartbeatRequest, IncrementalAlterConfigsRequest, InitProducerIdRequest, JoinGroupRequest, LeaveGroupRequest,
-    ListGroupsRequest, ListOffsetsRequest, ListPartitionReassignmentsRequest, MetadataRequest, OffsetCommitRequest,
-    OffsetDeleteRequest, OffsetFetchRequest, OffsetForLeaderEpochRequest, ProduceRequest, Request, SyncGroupRequest,
-    UnregisterBrokerRequest,
+    AlterConfigsRequest, AlterPartitionReassignmentsRequest, AlterPartitionRequest, AlterReplicaLogDirsRequest,
+    ApiVersionsRequest, BrokerHeartbeatRequest, BrokerRegistrationRequest, CreatePartitionsRequest,
+    CreateTopicsRequest, DeleteGroupsRequest, DeleteRecordsRequest, DeleteTopicsRequest, DescribeClusterRequest,
+    DescribeConfigsRequest, DescribeGroupsRequest, DescribeLogDirsRequest, DescribeProducersRequest,
+    DescribeTopicPartitionsRequest, ElectLeadersRequest, Encodable, EnvelopeRequest, FetchRequest,
+    FindCoordinatorRequest, HeaderVersion, HeartbeatRequest, IncrementalAlterConfigsRequest, InitProducerIdRequest,
+    JoinGroupRequest, LeaveGroupRequest, ListGroupsRequest, ListOffsetsRequest, ListPartitionReassignmentsRequest,
+    MetadataRequest, OffsetCommitRequest, OffsetDeleteRequest, OffsetFetchRequest, OffsetForLeaderEpochRequest,
+    ProduceRequest, Request, SyncGroupRequest, UnregisterBrokerRequest,
 };
 
 pub(crate) use broker_heartbeat::write_partitions;
@@ -35,6 +35,7 @@ use crate::net::Outgoing;
 #[cfg(test)]
 mod admin_tests;
 mod alter_configs;
+mod alter_partition;
 mod alter_partition_reassignments;
 mod alter_replica_log_dirs;
 pub mod api_versions;
@@ -54,6 +55,7 @@ mod describe_topic_partitions;
 mod elect_leaders;
 mod envelope;
 mod fetch;
+mod fetch_replica;
 mod find_coordinator;
 mod group_words;
 mod heartbeat;
@@ -70,6 +72,7 @@ mod offset_delete;
 mod offset_fetch;
 mod offset_for_leader_epoch;
 pub mod produce;
+pub(crate) mod quorum;
 #[cfg(test)]
 mod reassignment_tests;
 mod sync_group;
@@ -217,6 +220,18 @@ const PRODUCE: Row = Row {
     work: Work::InRuns,
 };
 
+const QUORUM: Row = Row {
+    key: quorum::KEY,
+    name: "Quorum",
+    min: quorum::MESSAGE,
+    max: quorum::WHO,
+    advertised_min: quorum::MESSAGE,
+    scope: Scope::Controller,
+    is_forwarded: false,
+    request_header_version: |_| 1,
+    work: Work::Each(quorum::serve),
+};
+
 /// Every API served, by key.
 pub static TABLE: &[Row] = &[
     PRODUCE,
@@ -249,6 +264,7 @@ pub static TABLE: &[Row] = &[
     row::<AlterPartitionReassignmentsRequest>("AlterPartitionReassignments"),
     row::<ListPartitionReassignmentsRequest>("ListPartitionReassignments"),
     row::<OffsetDeleteRequest>("OffsetDelete"),
+    row::<AlterPartitionRequest>("AlterPartition").served_on(Scope::Controller),
     row::<EnvelopeRequest>("Envelope").served_on(Scope::Controller),
     row::<DescribeClusterRequest>("DescribeCluster").served_on(Scope::Everywhere),
     row::<DescribeProducersRequest>("DescribeProducers"),
@@ -256,6 +272,7 @@ pub static TABLE: &[Row] = &[
     row::<BrokerHeartbeatRequest>("BrokerHeartbeat").served_on(Scope::Controller),
     forwarded_row::<UnregisterBrokerRequest>("UnregisterBroker"),
     row::<DescribeTopicPartitionsRequest>("DescribeTopicPartitions"),
+    QUORUM,
 ];
 
 /// The row of an API key.
