@@ -8,6 +8,7 @@ use jackdaw_storage::{AppendError, DeleteRecordsError, ReadError, StorageError};
 
 use crate::controller::leaders::ElectError;
 use crate::controller::reassign::ReassignError;
+use crate::controller::registration::{BrokerEpochError, RegistrationError};
 use crate::group::GroupError;
 use crate::partition::intake::IntakeError;
 use crate::partition::{NotDurable, NotServed};
@@ -114,6 +115,7 @@ pub fn not_durable(error: &NotDurable) -> Failure {
     match error {
         NotDurable::Storage(error) => storage(error),
         NotDurable::Stopping | NotDurable::NotLeader => Failure::from(ResponseError::NotLeaderOrFollower),
+        NotDurable::TimedOut => Failure::from(ResponseError::RequestTimedOut),
         NotDurable::TooFewReplicas { .. } => {
             Failure::with(ResponseError::NotEnoughReplicasAfterAppend, error.to_string())
         }
@@ -135,16 +137,7 @@ pub fn find(error: FindError) -> ResponseError {
     match error {
         FindError::UnknownTopic | FindError::UnknownPartition => ResponseError::UnknownTopicOrPartition,
         FindError::Offline => ResponseError::KafkaStorageError,
-    }
-}
-
-/// Compares the leader epoch that a client knows, -1 for none, with ours (KIP-320).
-pub fn check_leader_epoch(known: i32, ours: i32) -> Result<(), ResponseError> {
-    match known {
-        -1 => Ok(()),
-        known if known < ours => Err(ResponseError::FencedLeaderEpoch),
-        known if known > ours => Err(ResponseError::UnknownLeaderEpoch),
-        _ => Ok(()),
+        FindError::Elsewhere => ResponseError::NotLeaderOrFollower,
     }
 }
 
@@ -196,6 +189,28 @@ pub fn delete_topic(error: &DeleteTopicError) -> Failure {
     let code = match error {
         DeleteTopicError::UnknownTopicId => ResponseError::UnknownTopicId,
         DeleteTopicError::Storage(_) => ResponseError::KafkaStorageError,
+    };
+    Failure::with(code, error.to_string())
+}
+
+/// Why a broker is not registered.
+pub fn registration(error: &RegistrationError) -> Failure {
+    let code = match error {
+        RegistrationError::Duplicate { .. } => ResponseError::DuplicateBrokerRegistration,
+        RegistrationError::OtherCluster { .. } => ResponseError::InconsistentClusterId,
+        RegistrationError::Invalid { .. } | RegistrationError::DirectoryTaken { .. } => {
+            ResponseError::InvalidRegistration
+        }
+        RegistrationError::Size(_) => ResponseError::InvalidConfig,
+    };
+    Failure::with(code, error.to_string())
+}
+
+/// Why a request of a broker is not of its registered life.
+pub fn broker_epoch(error: BrokerEpochError) -> Failure {
+    let code = match error {
+        BrokerEpochError::NotRegistered { .. } => ResponseError::BrokerIdNotRegistered,
+        BrokerEpochError::Stale { .. } => ResponseError::StaleBrokerEpoch,
     };
     Failure::with(code, error.to_string())
 }
