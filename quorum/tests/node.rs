@@ -95,7 +95,8 @@ fn a_thread_that_is_not_the_runtimes_may_propose() {
     let awkward = quorum.propose_blocking(Command("\u{1}".repeat(COMMAND_MAX)));
     assert_eq!(awkward, Ok(Reply("2".to_owned())), "however many bytes it becomes");
     runtime.block_on(quorum.shutdown());
-    assert!(matches!(quorum.propose_blocking(Command("two".to_owned())), Err(ProposeError::Fatal(_))));
+    let ended = quorum.propose_blocking(Command("two".to_owned()));
+    assert!(matches!(ended, Err(ProposeError::Fatal(_))), "{ended:?}");
     assert!(!quorum.leadership().borrow().ready);
 }
 
@@ -144,6 +145,27 @@ async fn an_observer_that_waits_is_answered_as_soon_as_there_is_news() {
     observer.take(&tokio::time::timeout(WAIT / 2, waiting).await.unwrap().unwrap()).unwrap();
     while pull(&quorum, &observer, 1_000).await.unwrap() {}
     assert_eq!(observer.read(|words| words.0.clone()), ["news"]);
+    quorum.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_few_large_commands_are_enough_for_a_snapshot() {
+    let directory = in_memory();
+    let quorum = start(Options { snapshot_bytes: 1 << 20, ..options(directory.path()) }).await;
+    for number in 0..40 {
+        quorum.propose(Command(format!("{number}{}", "x".repeat(100_000)))).await.unwrap();
+    }
+    let journal = directory.path().join("quorum/quorum.journal");
+    let shrunk = async {
+        while std::fs::metadata(&journal).unwrap().len() > 3 << 20 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(WAIT, shrunk).await.unwrap();
+    quorum.shutdown().await;
+    drop(quorum);
+    let quorum = start(options(directory.path())).await;
+    assert_eq!(quorum.read(|words| words.0.len()), 40);
     quorum.shutdown().await;
 }
 

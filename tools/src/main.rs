@@ -83,7 +83,7 @@ fn talk(command: impl Future<Output = Result<(), CliError>>) -> ExitCode {
 
 fn init_log() {
     let filter = tracing_subscriber::EnvFilter::try_from_env("JACKDAW_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info,openraft=error"));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_target(false)

@@ -76,6 +76,50 @@ async fn one_voter_grows_into_three_and_back_without_losing_anything() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_leader_that_was_taken_out_decides_nothing_any_more() {
+    for seed in 0..5 {
+        let mut world = World::of(3, seed).await;
+        let (id, leader) = world.leader().await;
+        leader.remove(id).await.unwrap();
+        let other = if id == 1 { 2 } else { 1 };
+        let refused = leader.remove(other).await;
+        assert!(matches!(refused, Err(MembershipError::NotLeader { .. })), "seed {seed}: {refused:?}");
+        let rest: Vec<u64> = [1, 2, 3].into_iter().filter(|node| *node != id).collect();
+        world.pass(Duration::from_millis(10)).await;
+        let (next, next_leader) = world.leader().await;
+        assert!(next != id, "seed {seed}");
+        assert_eq!(voters(&next_leader), rest);
+        world.verify(&rest).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_whose_leader_dies_half_way_is_brought_to_its_end() {
+    let mut half_way = 0;
+    for seed in 0..12 {
+        let mut world = World::of(3, seed).await;
+        let (id, leader) = world.leader().await;
+        world.start(4).await;
+        leader.add_learner(4, &address(4), None).await.unwrap();
+        tokio::spawn(async move { leader.promote(4).await });
+        world.pass(Duration::from_millis(1 + seed)).await;
+        world.crash(id);
+        let (_, leader) = world.leader().await;
+        half_way += usize::from(leader.status().changing);
+        let changed = async {
+            while leader.status().changing {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(5), changed).await.unwrap_or_else(|_| panic!("seed {seed}"));
+        world.must(async |leader| leader.promote(4).await).await;
+        world.heal().await;
+        world.verify(&[1, 2, 3, 4]).await;
+    }
+    assert!(half_way > 0, "no leader died at the right moment");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_voter_that_lost_its_directory_has_no_say_until_it_is_added_again() {
     for seed in 0..5 {
         let mut world = World::of(3, seed).await;
@@ -96,6 +140,8 @@ async fn a_voter_that_lost_its_directory_has_no_say_until_it_is_added_again() {
         world.start(others[1]).await;
         world.pass(Duration::from_secs(20)).await;
         assert!(world.ready().is_none(), "two voters, of which one has forgotten, elect nobody");
+        let refused = world.node(others[1]).status().members[&others[0]].refused.clone().unwrap();
+        assert!(refused.contains("it lost its directory"), "{refused}");
         world.start(leader).await;
         world.verify(&[leader, others[0]]).await;
         world.must(async |leader| leader.remove(others[1]).await).await;
