@@ -13,14 +13,14 @@ use std::pin::Pin;
 use bytes::Bytes;
 use jackdaw_protocol::guard;
 use jackdaw_protocol::messages::{
-    AlterConfigsRequest, AlterPartitionReassignmentsRequest, AlterReplicaLogDirsRequest, ApiVersionsRequest,
-    CreatePartitionsRequest, CreateTopicsRequest, DeleteGroupsRequest, DeleteRecordsRequest, DeleteTopicsRequest,
-    DescribeClusterRequest, DescribeConfigsRequest, DescribeGroupsRequest, DescribeLogDirsRequest,
-    DescribeProducersRequest, DescribeTopicPartitionsRequest, ElectLeadersRequest, Encodable, EnvelopeRequest,
-    FetchRequest, FindCoordinatorRequest, HeaderVersion, HeartbeatRequest, IncrementalAlterConfigsRequest,
-    InitProducerIdRequest, JoinGroupRequest, LeaveGroupRequest, ListGroupsRequest, ListOffsetsRequest,
-    ListPartitionReassignmentsRequest, MetadataRequest, OffsetCommitRequest, OffsetDeleteRequest, OffsetFetchRequest,
-    OffsetForLeaderEpochRequest, ProduceRequest, Request, SyncGroupRequest,
+    AddRaftVoterRequest, AlterConfigsRequest, AlterPartitionReassignmentsRequest, AlterReplicaLogDirsRequest,
+    ApiVersionsRequest, CreatePartitionsRequest, CreateTopicsRequest, DeleteGroupsRequest, DeleteRecordsRequest,
+    DeleteTopicsRequest, DescribeClusterRequest, DescribeConfigsRequest, DescribeGroupsRequest, DescribeLogDirsRequest,
+    DescribeProducersRequest, DescribeQuorumRequest, DescribeTopicPartitionsRequest, ElectLeadersRequest, Encodable,
+    EnvelopeRequest, FetchRequest, FindCoordinatorRequest, HeaderVersion, HeartbeatRequest,
+    IncrementalAlterConfigsRequest, InitProducerIdRequest, JoinGroupRequest, LeaveGroupRequest, ListGroupsRequest,
+    ListOffsetsRequest, ListPartitionReassignmentsRequest, MetadataRequest, OffsetCommitRequest, OffsetDeleteRequest,
+    OffsetFetchRequest, OffsetForLeaderEpochRequest, ProduceRequest, RemoveRaftVoterRequest, Request, SyncGroupRequest,
 };
 
 pub use context::{ConnectionInfo, Context, Serving};
@@ -29,6 +29,7 @@ pub use forward::Forwarded;
 
 use crate::net::Outgoing;
 
+mod add_raft_voter;
 #[cfg(test)]
 mod admin_tests;
 mod alter_configs;
@@ -45,6 +46,7 @@ mod describe_configs;
 mod describe_groups;
 mod describe_log_dirs;
 mod describe_producers;
+mod describe_quorum;
 mod describe_topic_partitions;
 mod elect_leaders;
 mod envelope;
@@ -68,6 +70,7 @@ pub mod produce;
 pub(crate) mod quorum;
 #[cfg(test)]
 mod reassignment_tests;
+mod remove_raft_voter;
 mod sync_group;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -251,15 +254,18 @@ pub static TABLE: &[Row] = &[
     row::<DescribeLogDirsRequest>("DescribeLogDirs"),
     forwarded_row::<CreatePartitionsRequest>("CreatePartitions"),
     row::<DeleteGroupsRequest>("DeleteGroups"),
-    row::<ElectLeadersRequest>("ElectLeaders"),
+    forwarded_row::<ElectLeadersRequest>("ElectLeaders"),
     forwarded_row::<IncrementalAlterConfigsRequest>("IncrementalAlterConfigs"),
-    row::<AlterPartitionReassignmentsRequest>("AlterPartitionReassignments"),
-    row::<ListPartitionReassignmentsRequest>("ListPartitionReassignments"),
+    forwarded_row::<AlterPartitionReassignmentsRequest>("AlterPartitionReassignments"),
+    forwarded_row::<ListPartitionReassignmentsRequest>("ListPartitionReassignments"),
     row::<OffsetDeleteRequest>("OffsetDelete"),
+    forwarded_row::<DescribeQuorumRequest>("DescribeQuorum"),
     row::<EnvelopeRequest>("Envelope").served_on(Scope::Controller),
     row::<DescribeClusterRequest>("DescribeCluster").served_on(Scope::Everywhere),
     row::<DescribeProducersRequest>("DescribeProducers"),
     row::<DescribeTopicPartitionsRequest>("DescribeTopicPartitions"),
+    forwarded_row::<AddRaftVoterRequest>("AddRaftVoter"),
+    forwarded_row::<RemoveRaftVoterRequest>("RemoveRaftVoter"),
     QUORUM,
 ];
 
