@@ -19,6 +19,7 @@ use jackdaw_protocol::messages::*;
 use uuid::Uuid;
 
 use super::testing::{TestBroker, topic};
+use crate::cluster::channel::Active;
 
 type Code = ResponseError;
 
@@ -496,4 +497,41 @@ async fn producers_of_a_partition_are_described() {
     let response = broker.ask(0, DescribeProducersRequest::default().with_topics(topics)).await;
     let errors: Vec<_> = response.topics.iter().map(|topic| topic.partitions[0].error_code).collect();
     assert_eq!(errors, [0, Code::UnknownTopicOrPartition.code(), Code::InvalidTopicException.code()]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_in_an_envelope_takes_effect_on_the_active_controller_only() {
+    use jackdaw_protocol::messages::{CreateTopicsResponse, Decodable, Encodable, EnvelopeRequest, HeaderVersion};
+    let test = TestBroker::start(&[]).await;
+    let create = CreateTopicsRequest::default().with_topics(vec![
+        CreatableTopic::default().with_name(topic("t")).with_num_partitions(2).with_replication_factor(1),
+    ]);
+    let mut data = bytes::BytesMut::new();
+    data.extend_from_slice(&[0, 19, 0, 5, 0, 0, 0, 0, 0xff, 0xff, 0]);
+    assert_eq!(CreateTopicsRequest::header_version(5), 2);
+    create.with_timeout_ms(1).encode(&mut data, 5).unwrap();
+    let envelope = EnvelopeRequest::default()
+        .with_request_data(data.freeze())
+        .with_client_host_address(bytes::Bytes::from_static(&[127, 0, 0, 1]));
+    test.broker().channel.force(Active::Unknown);
+    assert_eq!(test.ask(0, envelope.clone()).await.error_code, ResponseError::NotController.code());
+    test.broker().channel.force(Active::Here);
+    let answer = test.ask(0, envelope.clone()).await;
+    assert_eq!(answer.error_code, 0);
+    let created = CreateTopicsResponse::decode(&mut answer.response_data.unwrap(), 5).unwrap();
+    assert_eq!((created.topics[0].error_code, created.topics[0].num_partitions), (0, 2));
+    assert!(test.broker().topics.topic("t").is_some());
+    // What is not forwarded is not taken out of an envelope: a Fetch, say.
+    let fetch = envelope.with_request_data(bytes::Bytes::from_static(&[0, 1, 0, 12, 0, 0, 0, 0, 0xff, 0xff, 0]));
+    assert_eq!(test.ask(0, fetch).await.error_code, ResponseError::InvalidRequest.code());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_controller_what_only_it_decides_is_answered_as_timed_out() {
+    let test = TestBroker::start(&[("request.timeout.ms", "100")]).await;
+    test.broker().channel.force(Active::Unknown);
+    let create = CreateTopicsRequest::default().with_topics(vec![CreatableTopic::default().with_name(topic("t"))]);
+    let answer = test.serve(5, create).await;
+    assert_eq!(answer.topics[0].error_code, ResponseError::RequestTimedOut.code());
+    assert!(test.broker().topics.topic("t").is_none());
 }

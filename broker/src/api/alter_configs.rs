@@ -5,10 +5,10 @@
 
 use jackdaw_protocol::messages::alter_configs_request::{AlterConfigsResource, AlterableConfig};
 use jackdaw_protocol::messages::alter_configs_response::AlterConfigsResourceResponse;
-use jackdaw_protocol::messages::{AlterConfigsRequest, AlterConfigsResponse};
+use jackdaw_protocol::messages::{AlterConfigsRequest, AlterConfigsResponse, ResponseError, StrBytes};
 
 use super::incremental_alter_configs::{Mode, Wish, alter_all, code_and_message};
-use super::{Context, Handler, Reply};
+use super::{Context, Forwarded, Handler, Reply};
 use crate::config::alter::{Change, Operation};
 
 impl Handler for AlterConfigsRequest {
@@ -35,5 +35,19 @@ impl Handler for AlterConfigsRequest {
         };
         let responses = wishes.into_iter().zip(results).map(response).collect();
         Reply::Now(AlterConfigsResponse::default().with_responses(responses))
+    }
+}
+
+impl Forwarded for AlterConfigsRequest {
+    fn refuse(self, _version: i16, error: ResponseError, message: &str) -> AlterConfigsResponse {
+        let message = StrBytes::from_string(message.to_owned());
+        let refused = |resource: AlterConfigsResource| {
+            AlterConfigsResourceResponse::default()
+                .with_error_code(error.code())
+                .with_error_message(Some(message.clone()))
+                .with_resource_type(resource.resource_type)
+                .with_resource_name(resource.resource_name)
+        };
+        AlterConfigsResponse::default().with_responses(self.resources.into_iter().map(refused).collect())
     }
 }

@@ -8,7 +8,7 @@ use jackdaw_protocol::messages::{
     ApiKey, ApiVersionsRequest, ApiVersionsResponse, Encodable, Request, ResponseError, StrBytes,
 };
 
-use super::{Context, Handler, Reply, TABLE};
+use super::{Context, Handler, Reply, Serving, TABLE};
 use crate::net::Outgoing;
 
 /// API key.
@@ -27,7 +27,7 @@ impl Handler for ApiVersionsRequest {
         {
             return Reply::Now(ApiVersionsResponse::default().with_error_code(ResponseError::InvalidRequest.code()));
         }
-        let mut response = ApiVersionsResponse::default().with_api_keys(served().collect());
+        let mut response = ApiVersionsResponse::default().with_api_keys(served(ctx.connection.serving).collect());
         if ctx.api_version >= FEATURES_SINCE {
             response.finalized_features_epoch = 0;
             response.supported_features.push(
@@ -47,8 +47,8 @@ impl Handler for ApiVersionsRequest {
     }
 }
 
-fn served() -> impl Iterator<Item = ApiVersion> {
-    TABLE.iter().map(|row| {
+fn served(serving: Serving) -> impl Iterator<Item = ApiVersion> {
+    TABLE.iter().filter(move |row| row.scope.is_served(serving) && row.key != super::quorum::KEY).map(|row| {
         ApiVersion::default().with_api_key(row.key).with_min_version(row.advertised_min).with_max_version(row.max)
     })
 }
@@ -65,7 +65,7 @@ fn is_software_name(name: &str) -> bool {
 /// Answers a version above ours: error 35 in version 0, naming only the range of ApiVersions itself, so that the client
 /// comes again with a version that both know (KIP-511).
 pub fn unsupported(correlation_id: i32, out: &mut Outgoing) -> Result<(), String> {
-    let own = served().filter(|api| api.api_key == ApiKey::ApiVersions as i16).collect();
+    let own = served(Serving::Clients).filter(|api| api.api_key == ApiKey::ApiVersions as i16).collect();
     let response =
         ApiVersionsResponse::default().with_error_code(ResponseError::UnsupportedVersion.code()).with_api_keys(own);
     out.frame(correlation_id, false, |tail| response.encode(tail, 0)).map_err(|error| error.to_string())

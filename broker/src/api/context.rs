@@ -7,6 +7,15 @@ use jackdaw_protocol::messages::StrBytes;
 
 use crate::broker::Broker;
 
+/// What a listener is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Serving {
+    /// Clients and brokers.
+    Clients,
+    /// Controllers, and brokers that ask the controller.
+    Controller,
+}
+
 /// One client connection, as handlers see it.
 pub struct ConnectionInfo {
     /// Unique in this process.
@@ -17,6 +26,8 @@ pub struct ConnectionInfo {
     pub local: SocketAddr,
     /// Name of the listener, which decides the advertised addresses.
     pub listener: Arc<str>,
+    /// What that listener is for.
+    pub serving: Serving,
 }
 
 /// The surroundings of one request.

@@ -9,7 +9,7 @@ use jackdaw_protocol::messages::{
 };
 
 use super::errors::{self, Failure};
-use super::{Context, Handler, Reply};
+use super::{Context, Forwarded, Handler, Reply};
 use crate::topics::catalog::AddPartitions;
 
 impl Handler for CreatePartitionsRequest {
@@ -26,6 +26,14 @@ impl Handler for CreatePartitionsRequest {
             results.push(result(topic.name, outcome.err().map(|error| errors::add_partitions(&error))));
         }
         Reply::Now(CreatePartitionsResponse::default().with_results(results))
+    }
+}
+
+impl Forwarded for CreatePartitionsRequest {
+    fn refuse(self, _version: i16, error: ResponseError, message: &str) -> CreatePartitionsResponse {
+        let failure = Failure::with(error, message.to_owned());
+        let results = self.topics.into_iter().map(|topic| result(topic.name, Some(failure.clone()))).collect();
+        CreatePartitionsResponse::default().with_results(results)
     }
 }
 

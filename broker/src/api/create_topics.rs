@@ -10,7 +10,7 @@ use jackdaw_protocol::messages::create_topics_response::{CreatableTopicConfigs, 
 use jackdaw_protocol::messages::{CreateTopicsRequest, CreateTopicsResponse, ResponseError, StrBytes, TopicName};
 
 use super::errors::{self, Failure};
-use super::{Context, Handler, Reply};
+use super::{Context, Forwarded, Handler, Reply};
 use crate::config::{Config, describe};
 use crate::topics::CreatedTopic;
 use crate::topics::catalog::CreateTopic;
@@ -35,6 +35,14 @@ impl Handler for CreateTopicsRequest {
         let mut topics: Vec<_> = once.into_iter().zip(outcomes).map(answer).collect();
         topics.extend(duplicates(twice));
         Reply::Now(CreateTopicsResponse::default().with_topics(topics))
+    }
+}
+
+impl Forwarded for CreateTopicsRequest {
+    fn refuse(self, _version: i16, error: ResponseError, message: &str) -> CreateTopicsResponse {
+        let failure = Failure::with(error, message.to_owned());
+        let topics = self.topics.into_iter().map(|topic| failed(topic.name, failure.clone())).collect();
+        CreateTopicsResponse::default().with_topics(topics)
     }
 }
 

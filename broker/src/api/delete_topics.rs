@@ -9,7 +9,7 @@ use jackdaw_protocol::messages::{DeleteTopicsRequest, DeleteTopicsResponse, Resp
 use uuid::Uuid;
 
 use super::errors::{self, Failure};
-use super::{Context, Handler, Reply};
+use super::{Context, Forwarded, Handler, Reply};
 use crate::topics::{DeleteTopicError, Registry};
 
 const TOPICS_SINCE: i16 = 6;
@@ -24,11 +24,7 @@ struct Named {
 
 impl Handler for DeleteTopicsRequest {
     fn handle(self, ctx: &Context<'_>) -> Reply<DeleteTopicsResponse> {
-        let named: Vec<Named> = if ctx.api_version >= TOPICS_SINCE {
-            self.topics.into_iter().map(|topic| Named { name: topic.name, id: topic.topic_id }).collect()
-        } else {
-            self.topic_names.into_iter().map(|name| Named { name: Some(name), id: Uuid::nil() }).collect()
-        };
+        let named = named(self, ctx.api_version);
         if !ctx.broker.config().delete_topic_enable {
             let error = if ctx.api_version < DELETION_DISABLED_SINCE {
                 ResponseError::InvalidRequest
@@ -50,6 +46,21 @@ impl Handler for DeleteTopicsRequest {
         }
         Reply::Now(DeleteTopicsResponse::default().with_responses(responses))
     }
+}
+
+impl Forwarded for DeleteTopicsRequest {
+    fn refuse(self, version: i16, error: ResponseError, message: &str) -> DeleteTopicsResponse {
+        let failure = Failure::with(error, message.to_owned());
+        let responses = named(self, version).into_iter().map(|named| result(named, Some(failure.clone()))).collect();
+        DeleteTopicsResponse::default().with_responses(responses)
+    }
+}
+
+fn named(request: DeleteTopicsRequest, version: i16) -> Vec<Named> {
+    if version >= TOPICS_SINCE {
+        return request.topics.into_iter().map(|topic| Named { name: topic.name, id: topic.topic_id }).collect();
+    }
+    request.topic_names.into_iter().map(|name| Named { name: Some(name), id: Uuid::nil() }).collect()
 }
 
 /// Finds name and id of each topic; what is wrong or named twice is answered at once.

@@ -10,7 +10,8 @@ use super::topology::{self, CLUSTER_OPERATIONS, OPERATIONS_NOT_ASKED};
 use super::{Context, Handler, Reply};
 
 const BROKERS: i8 = 1;
-const CONTROLLERS: i8 = 2;
+/// The kind of endpoint that controllers have.
+pub const CONTROLLERS: i8 = 2;
 
 impl Handler for DescribeClusterRequest {
     fn handle(self, ctx: &Context<'_>) -> Reply<DescribeClusterResponse> {

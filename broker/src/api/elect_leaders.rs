@@ -8,6 +8,7 @@ use jackdaw_protocol::messages::elect_leaders_response::{PartitionResult, Replic
 use jackdaw_protocol::messages::{ElectLeadersRequest, ElectLeadersResponse, ResponseError, StrBytes, TopicName};
 
 use super::errors::{self, Failure};
+use super::forward::Forwarded;
 use super::{Context, Handler, Reply};
 use crate::controller::election_defaults;
 use crate::controller::leaders::{ElectError, Wanted, elect};
@@ -36,6 +37,12 @@ impl Handler for ElectLeadersRequest {
             Ok(results) => ElectLeadersResponse::default().with_replica_election_results(results),
             Err(error) => refused(self, &errors::change(&error)),
         })
+    }
+}
+
+impl Forwarded for ElectLeadersRequest {
+    fn refuse(self, _version: i16, error: ResponseError, message: &str) -> ElectLeadersResponse {
+        refused(self, &Failure::with(error, message.to_owned()))
     }
 }
 

@@ -11,7 +11,7 @@ use jackdaw_protocol::messages::{
 };
 
 use super::errors::Failure;
-use super::{Context, Handler, Reply};
+use super::{Context, Forwarded, Handler, Reply};
 use crate::broker::Broker;
 use crate::config::alter::{self, AlterError, Change, Kind, Settings};
 use crate::config::{ConfigError, group, topic};
@@ -77,6 +77,20 @@ impl Handler for IncrementalAlterConfigsRequest {
         };
         let responses = wishes.into_iter().zip(results).map(response).collect();
         Reply::Now(IncrementalAlterConfigsResponse::default().with_responses(responses))
+    }
+}
+
+impl Forwarded for IncrementalAlterConfigsRequest {
+    fn refuse(self, _version: i16, error: ResponseError, message: &str) -> IncrementalAlterConfigsResponse {
+        let message = StrBytes::from_string(message.to_owned());
+        let refused = |resource: AlterConfigsResource| {
+            AlterConfigsResourceResponse::default()
+                .with_error_code(error.code())
+                .with_error_message(Some(message.clone()))
+                .with_resource_type(resource.resource_type)
+                .with_resource_name(resource.resource_name)
+        };
+        IncrementalAlterConfigsResponse::default().with_responses(self.resources.into_iter().map(refused).collect())
     }
 }
 

@@ -4,6 +4,8 @@
 
 mod context;
 pub mod errors;
+pub mod forward;
+pub mod here;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -11,20 +13,23 @@ use std::pin::Pin;
 use bytes::Bytes;
 use jackdaw_protocol::guard;
 use jackdaw_protocol::messages::{
-    AlterConfigsRequest, AlterPartitionReassignmentsRequest, AlterReplicaLogDirsRequest, ApiVersionsRequest,
-    CreatePartitionsRequest, CreateTopicsRequest, DeleteGroupsRequest, DeleteRecordsRequest, DeleteTopicsRequest,
-    DescribeClusterRequest, DescribeConfigsRequest, DescribeGroupsRequest, DescribeLogDirsRequest,
-    DescribeProducersRequest, DescribeTopicPartitionsRequest, ElectLeadersRequest, Encodable, FetchRequest,
-    FindCoordinatorRequest, HeaderVersion, HeartbeatRequest, IncrementalAlterConfigsRequest, InitProducerIdRequest,
-    JoinGroupRequest, LeaveGroupRequest, ListGroupsRequest, ListOffsetsRequest, ListPartitionReassignmentsRequest,
-    MetadataRequest, OffsetCommitRequest, OffsetDeleteRequest, OffsetFetchRequest, OffsetForLeaderEpochRequest,
-    ProduceRequest, Request, SyncGroupRequest,
+    AddRaftVoterRequest, AlterConfigsRequest, AlterPartitionReassignmentsRequest, AlterReplicaLogDirsRequest,
+    ApiVersionsRequest, CreatePartitionsRequest, CreateTopicsRequest, DeleteGroupsRequest, DeleteRecordsRequest,
+    DeleteTopicsRequest, DescribeClusterRequest, DescribeConfigsRequest, DescribeGroupsRequest, DescribeLogDirsRequest,
+    DescribeProducersRequest, DescribeQuorumRequest, DescribeTopicPartitionsRequest, ElectLeadersRequest, Encodable,
+    EnvelopeRequest, FetchRequest, FindCoordinatorRequest, HeaderVersion, HeartbeatRequest,
+    IncrementalAlterConfigsRequest, InitProducerIdRequest, JoinGroupRequest, LeaveGroupRequest, ListGroupsRequest,
+    ListOffsetsRequest, ListPartitionReassignmentsRequest, MetadataRequest, OffsetCommitRequest, OffsetDeleteRequest,
+    OffsetFetchRequest, OffsetForLeaderEpochRequest, ProduceRequest, RemoveRaftVoterRequest, Request, SyncGroupRequest,
 };
 
-pub use context::{ConnectionInfo, Context};
+pub use context::{ConnectionInfo, Context, Serving};
+pub use describe_cluster::CONTROLLERS as CONTROLLER_ENDPOINTS;
+pub use forward::Forwarded;
 
 use crate::net::Outgoing;
 
+mod add_raft_voter;
 #[cfg(test)]
 mod admin_tests;
 mod alter_configs;
@@ -41,8 +46,10 @@ mod describe_configs;
 mod describe_groups;
 mod describe_log_dirs;
 mod describe_producers;
+mod describe_quorum;
 mod describe_topic_partitions;
 mod elect_leaders;
+mod envelope;
 mod fetch;
 mod find_coordinator;
 mod group_words;
@@ -60,8 +67,10 @@ mod offset_delete;
 mod offset_fetch;
 mod offset_for_leader_epoch;
 pub mod produce;
+pub(crate) mod quorum;
 #[cfg(test)]
 mod reassignment_tests;
+mod remove_raft_voter;
 mod sync_group;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -133,8 +142,34 @@ pub struct Row {
     pub max: i16,
     /// Lowest version named in ApiVersions.
     pub advertised_min: i16,
+    /// Where it is served.
+    pub scope: Scope,
+    /// Whether only the active controller decides, and other brokers pass it on.
+    pub is_forwarded: bool,
     request_header_version: fn(i16) -> i16,
     work: Work,
+}
+
+/// On which listeners an API is served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// Those for clients and brokers.
+    Clients,
+    /// The controller's.
+    Controller,
+    /// All.
+    Everywhere,
+}
+
+impl Scope {
+    /// Whether a listener that serves so takes requests of this scope.
+    pub fn is_served(self, serving: Serving) -> bool {
+        match self {
+            Scope::Clients => serving == Serving::Clients,
+            Scope::Controller => serving == Serving::Controller,
+            Scope::Everywhere => true,
+        }
+    }
 }
 
 /// Guards, decodes and handles one request body.
@@ -155,9 +190,17 @@ const fn row<H: Handler>(name: &'static str) -> Row {
         min: H::MIN,
         max: H::MAX,
         advertised_min: H::ADVERTISED_MIN,
+        scope: Scope::Clients,
+        is_forwarded: false,
         request_header_version: H::header_version,
         work: Work::Each(serve::<H>),
     }
+}
+
+/// The row of an API that only the controller decides: any broker takes its requests and passes them on.
+const fn forwarded_row<H: Forwarded>(name: &'static str) -> Row {
+    let work = Work::Each(forward::serve_or_forward::<H>);
+    Row { scope: Scope::Everywhere, is_forwarded: true, work, ..row::<H>(name) }
 }
 
 const PRODUCE: Row = Row {
@@ -166,8 +209,22 @@ const PRODUCE: Row = Row {
     min: produce::VERSIONS.min,
     max: produce::VERSIONS.max,
     advertised_min: produce::ADVERTISED_MIN,
+    scope: Scope::Clients,
+    is_forwarded: false,
     request_header_version: <ProduceRequest as HeaderVersion>::header_version,
     work: Work::InRuns,
+};
+
+const QUORUM: Row = Row {
+    key: quorum::KEY,
+    name: "Quorum",
+    min: quorum::MESSAGE,
+    max: quorum::WHO,
+    advertised_min: quorum::MESSAGE,
+    scope: Scope::Controller,
+    is_forwarded: false,
+    request_header_version: |_| 1,
+    work: Work::Each(quorum::serve),
 };
 
 /// Every API served, by key.
@@ -185,26 +242,31 @@ pub static TABLE: &[Row] = &[
     row::<SyncGroupRequest>("SyncGroup"),
     row::<DescribeGroupsRequest>("DescribeGroups"),
     row::<ListGroupsRequest>("ListGroups"),
-    row::<ApiVersionsRequest>("ApiVersions"),
-    row::<CreateTopicsRequest>("CreateTopics"),
-    row::<DeleteTopicsRequest>("DeleteTopics"),
+    row::<ApiVersionsRequest>("ApiVersions").served_on(Scope::Everywhere),
+    forwarded_row::<CreateTopicsRequest>("CreateTopics"),
+    forwarded_row::<DeleteTopicsRequest>("DeleteTopics"),
     row::<DeleteRecordsRequest>("DeleteRecords"),
     row::<InitProducerIdRequest>("InitProducerId"),
     row::<OffsetForLeaderEpochRequest>("OffsetForLeaderEpoch"),
     row::<DescribeConfigsRequest>("DescribeConfigs"),
-    row::<AlterConfigsRequest>("AlterConfigs"),
+    forwarded_row::<AlterConfigsRequest>("AlterConfigs"),
     row::<AlterReplicaLogDirsRequest>("AlterReplicaLogDirs"),
     row::<DescribeLogDirsRequest>("DescribeLogDirs"),
-    row::<CreatePartitionsRequest>("CreatePartitions"),
+    forwarded_row::<CreatePartitionsRequest>("CreatePartitions"),
     row::<DeleteGroupsRequest>("DeleteGroups"),
-    row::<ElectLeadersRequest>("ElectLeaders"),
-    row::<IncrementalAlterConfigsRequest>("IncrementalAlterConfigs"),
-    row::<AlterPartitionReassignmentsRequest>("AlterPartitionReassignments"),
-    row::<ListPartitionReassignmentsRequest>("ListPartitionReassignments"),
+    forwarded_row::<ElectLeadersRequest>("ElectLeaders"),
+    forwarded_row::<IncrementalAlterConfigsRequest>("IncrementalAlterConfigs"),
+    forwarded_row::<AlterPartitionReassignmentsRequest>("AlterPartitionReassignments"),
+    forwarded_row::<ListPartitionReassignmentsRequest>("ListPartitionReassignments"),
     row::<OffsetDeleteRequest>("OffsetDelete"),
-    row::<DescribeClusterRequest>("DescribeCluster"),
+    forwarded_row::<DescribeQuorumRequest>("DescribeQuorum"),
+    row::<EnvelopeRequest>("Envelope").served_on(Scope::Controller),
+    row::<DescribeClusterRequest>("DescribeCluster").served_on(Scope::Everywhere),
     row::<DescribeProducersRequest>("DescribeProducers"),
     row::<DescribeTopicPartitionsRequest>("DescribeTopicPartitions"),
+    forwarded_row::<AddRaftVoterRequest>("AddRaftVoter"),
+    forwarded_row::<RemoveRaftVoterRequest>("RemoveRaftVoter"),
+    QUORUM,
 ];
 
 /// The row of an API key.
@@ -218,6 +280,10 @@ pub fn is_flexible(key: i16, version: i16) -> Option<bool> {
 }
 
 impl Row {
+    const fn served_on(self, scope: Scope) -> Row {
+        Row { scope, ..self }
+    }
+
     /// What guards, decodes and handles one request body; none for requests that are collected in a
     /// [`produce::ProduceRun`].
     pub fn each(&self) -> Option<Serve> {

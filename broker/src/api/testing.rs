@@ -5,11 +5,11 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use jackdaw_protocol::messages::{StrBytes, TopicName};
+use jackdaw_protocol::messages::{Decodable, StrBytes, TopicName};
 use jackdaw_protocol::records::{Batch, BatchBuilder, Codec};
 use jackdaw_storage::Origin;
 
-use super::{ConnectionInfo, Context, Handler, Reply};
+use super::{ConnectionInfo, Context, Handler, Reply, Serving};
 use crate::broker::{Broker, Running};
 use crate::config::{Config, ConfigSources};
 use crate::net::Outgoing;
@@ -35,7 +35,8 @@ impl TestBroker {
         };
         let running = Broker::start(Config::load(&sources).unwrap().config).await.unwrap();
         let (listener, local) = running.listening[0].clone();
-        let connection = Arc::new(ConnectionInfo { id: 1, peer: "127.0.0.1:9".parse().unwrap(), local, listener });
+        let peer = "127.0.0.1:9".parse().unwrap();
+        let connection = Arc::new(ConnectionInfo { id: 1, peer, local, listener, serving: Serving::Clients });
         TestBroker { running, dir, connection }
     }
 
@@ -80,6 +81,18 @@ impl TestBroker {
         };
         <H as Handler>::encode(response.clone(), 1, version, &mut Outgoing::default()).unwrap();
         response
+    }
+
+    /// Sends a request through the table of APIs, as a connection would.
+    pub(crate) async fn serve<H: Handler>(&self, version: i16, request: H) -> H::Response {
+        let mut body = bytes::BytesMut::new();
+        request.encode(&mut body, version).unwrap();
+        let begun = {
+            let ctx =
+                Context { broker: self.broker(), connection: &self.connection, client_id: None, api_version: version };
+            super::here::begin(&ctx, H::KEY, body.freeze()).unwrap()
+        };
+        H::Response::decode(&mut begun.finish().await.unwrap(), version).unwrap()
     }
 
     /// Makes a topic with the broker's defaults for replicas.

@@ -132,6 +132,9 @@ impl Connection {
         let Some(row) = api::find(frame.api_key) else {
             return Err(Closing::Request(format!("API key {} is not served", frame.api_key)));
         };
+        if !row.scope.is_served(self.info.serving) {
+            return Err(Closing::Request(format!("{} is not served on this listener", row.name)));
+        }
         if !(row.min..=row.max).contains(&frame.api_version) {
             return self.refuse_version(row, &frame);
         }

@@ -106,7 +106,8 @@ fn admit(stream: TcpStream, peer: SocketAddr, listener: &Arc<str>, broker: &Arc<
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%peer, %error, "TCP_NODELAY refused");
     }
-    let info = Arc::new(ConnectionInfo { id, peer, local, listener: listener.clone() });
+    let serving = broker.serving(listener);
+    let info = Arc::new(ConnectionInfo { id, peer, local, listener: listener.clone(), serving });
     let broker = broker.clone();
     tokio::spawn(async move {
         connection::run(stream, info, vitals, broker.clone()).await;

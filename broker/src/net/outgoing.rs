@@ -94,6 +94,19 @@ impl Outgoing {
         self.parts.append(&mut other.parts);
     }
 
+    /// Everything, in one piece.
+    pub fn into_bytes(mut self) -> Bytes {
+        self.seal_tail();
+        if self.parts.len() == 1
+            && let Some(only) = self.parts.pop_front()
+        {
+            return only;
+        }
+        let mut all = BytesMut::with_capacity(self.parts_len);
+        self.parts.iter().for_each(|part| all.extend_from_slice(part));
+        all.freeze()
+    }
+
     fn push(&mut self, part: Bytes) {
         if !part.is_empty() {
             self.parts_len += part.len();

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::hosting::FoundLogs;
 use super::image::Image;
 use super::record::Record;
-use super::{StoreError, Topics, Writer, absolute};
+use super::{ChangeError, Topics, absolute};
 use crate::partition::Flusher;
 
 /// Ids with paths.
@@ -27,7 +27,8 @@ impl Topics {
     }
 
     /// Remembers the directories that are here, and those that are not for as long as something may be in them.
-    pub(super) fn note_dirs(&self, writer: &mut Writer, found: &FoundLogs) -> Result<(), StoreError> {
+    pub(super) fn note_dirs(&self, found: &FoundLogs) -> Result<(), ChangeError> {
+        let mut writer = self.turn();
         let known = writer.catalog.image().log_dirs.get(&self.node_id).cloned().unwrap_or_default();
         let mut dirs = self.dirs_here();
         if found.offline > 0 || !self.failed_dirs.is_empty() {
@@ -44,9 +45,7 @@ impl Topics {
         if dirs == known || (known.is_empty() && dirs.len() < 2) {
             return Ok(());
         }
-        self.commit(writer, &[Record::LogDirsChanged { broker: self.node_id, dirs }])?;
-        self.publish_image(writer);
-        Ok(())
+        self.commit(&mut writer, &[Record::LogDirsChanged { broker: self.node_id, dirs }])
     }
 
     fn dirs_here(&self) -> Dirs {
