@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::{ArcSwap, Guard};
 use tokio::sync::Semaphore;
@@ -11,6 +12,8 @@ use crate::api::Serving;
 use crate::cleaner::{self, Cleaner};
 use crate::clock::Clock;
 use crate::cluster::channel::Channel;
+use crate::cluster::lifecycle::{self, Lifecycle};
+use crate::cluster::members::{self, Members};
 use crate::cluster::{Cluster, node};
 use crate::config::table::METRICS_LISTENER;
 use crate::config::{Config, Listener};
@@ -45,6 +48,9 @@ pub enum StartError {
     /// A listener cannot be bound.
     #[error(transparent)]
     Listen(#[from] ListenError),
+    /// The cluster does not take this broker.
+    #[error(transparent)]
+    Refused(#[from] lifecycle::Refused),
     /// The system refuses a thread.
     #[error("cannot start a thread: {0}")]
     Thread(#[from] std::io::Error),
@@ -68,6 +74,10 @@ pub struct Broker {
     pub cleaner: Cleaner,
     /// Who the active controller is, and connections to other nodes.
     pub channel: Channel,
+    /// Its registration with the cluster.
+    pub lifecycle: Lifecycle,
+    /// The cluster's brokers, while this node is the active controller.
+    pub members: Members,
     /// Incremental fetch sessions.
     pub fetch_sessions: Sessions,
     /// What requests larger than a read buffer may hold together, in KiB.
@@ -133,6 +143,11 @@ impl Broker {
             tracing::info!(address = %bound.address, "metrics are served at /metrics");
             tasks.push(tokio::spawn(net::serve_metrics(bound, broker.clone())));
         }
+        tasks.push(tokio::spawn(members::run(broker.clone())));
+        if broker.cluster.roles().broker {
+            lifecycle::join(&broker).await?;
+            tasks.push(tokio::spawn(lifecycle::run(broker.clone())));
+        }
         tasks.extend(bound.into_iter().map(|bound| tokio::spawn(net::serve(bound, broker.clone()))));
         Ok(Running { broker, listening, tasks })
     }
@@ -171,6 +186,8 @@ impl Broker {
         let groups = Arc::new(Groups::new(config.clone(), clock.clone()));
         let broker = Arc::new(Broker {
             channel: Channel::new(config.clone(), cluster.clone()),
+            lifecycle: Lifecycle::default(),
+            members: Members::new(Duration::from_millis(config.load().broker_session_timeout_ms)),
             fetch_sessions: Sessions::new(slots, rand::random()),
             request_budget: Arc::new(Semaphore::new(request_budget_kib as usize)),
             request_budget_kib,
@@ -279,8 +296,11 @@ impl Broker {
 }
 
 impl Running {
-    /// Takes no more requests, closes connections, and leaves the data directories clean.
+    /// Hands over what it leads, takes no more requests, closes connections, and leaves the data directories clean.
     pub async fn stop(self) {
+        if self.broker.cluster.roles().broker {
+            lifecycle::leave(&self.broker).await;
+        }
         self.broker.connections.stop();
         self.broker.groups.stop();
         for task in self.tasks {

@@ -1,6 +1,8 @@
 //! The cluster as this node sees it: who it is, what it is part of, who the controllers are and which of them decides.
 
 pub mod channel;
+pub mod lifecycle;
+pub mod members;
 pub(crate) mod node;
 
 use std::collections::BTreeMap;

@@ -88,6 +88,8 @@ pub struct Topics {
     registry: ArcSwap<Registry>,
     view: Arc<View>,
     producer_ids: Mutex<Range<i64>>,
+    /// Partitions may be in log directories that are not here.
+    has_offline: AtomicBool,
 }
 
 /// Whose turn it is to change the metadata, and the state on which it decides.
@@ -166,6 +168,7 @@ impl Topics {
             published: Published::default(),
             registry: ArcSwap::default(),
             producer_ids: Mutex::new(0..0),
+            has_offline: AtomicBool::new(false),
         });
         let (weak, news) = (Arc::downgrade(&topics), topics.quorum.news().clone());
         let publisher = std::thread::Builder::new().name("publisher".to_owned());
@@ -193,12 +196,8 @@ impl Topics {
         found.absent = self.absent_dirs(&image);
         self.hosts.store(true, Ordering::Release);
         self.publish(&mut found, true);
-        match self.note_dirs(&found) {
-            // Another node decides; a log that is missing here then comes from the leader of its partition.
-            Err(ChangeError::NotController { .. }) => Ok(()),
-            Err(ChangeError::Storage(error)) => Err(error),
-            Ok(()) => Ok(()),
-        }
+        self.note_offline(&found);
+        Ok(())
     }
 
     /// The records of an earlier release become the first that the quorum agrees on.
@@ -231,9 +230,6 @@ impl Topics {
                 "there is no metadata: topics are taken over as found, with default configs"
             );
             return self.commit(&mut writer, &adopted).map_err(in_store);
-        }
-        if image.partition_count() > 0 && image.brokers.is_empty() {
-            return self.commit(&mut writer, &[Record::BrokerStarted { broker: self.node_id }]).map_err(in_store);
         }
         Ok(())
     }
