@@ -13,15 +13,15 @@ use std::pin::Pin;
 use bytes::Bytes;
 use jackdaw_protocol::guard;
 use jackdaw_protocol::messages::{
-    AddRaftVoterRequest, AlterConfigsRequest, AlterPartitionReassignmentsRequest, AlterReplicaLogDirsRequest,
-    ApiVersionsRequest, BrokerHeartbeatRequest, BrokerRegistrationRequest, CreatePartitionsRequest,
-    CreateTopicsRequest, DeleteGroupsRequest, DeleteRecordsRequest, DeleteTopicsRequest, DescribeClusterRequest,
-    DescribeConfigsRequest, DescribeGroupsRequest, DescribeLogDirsRequest, DescribeProducersRequest,
-    DescribeQuorumRequest, DescribeTopicPartitionsRequest, ElectLeadersRequest, Encodable, EnvelopeRequest,
-    FetchRequest, FindCoordinatorRequest, HeaderVersion, HeartbeatRequest, IncrementalAlterConfigsRequest,
-    InitProducerIdRequest, JoinGroupRequest, LeaveGroupRequest, ListGroupsRequest, ListOffsetsRequest,
-    ListPartitionReassignmentsRequest, MetadataRequest, OffsetCommitRequest, OffsetDeleteRequest, OffsetFetchRequest,
-    OffsetForLeaderEpochRequest, ProduceRequest, RemoveRaftVoterRequest, Request, SyncGroupRequest,
+    AddRaftVoterRequest, AlterConfigsRequest, AlterPartitionReassignmentsRequest, AlterPartitionRequest,
+    AlterReplicaLogDirsRequest, ApiVersionsRequest, BrokerHeartbeatRequest, BrokerRegistrationRequest,
+    CreatePartitionsRequest, CreateTopicsRequest, DeleteGroupsRequest, DeleteRecordsRequest, DeleteTopicsRequest,
+    DescribeClusterRequest, DescribeConfigsRequest, DescribeGroupsRequest, DescribeLogDirsRequest,
+    DescribeProducersRequest, DescribeQuorumRequest, DescribeTopicPartitionsRequest, ElectLeadersRequest, Encodable,
+    EnvelopeRequest, FetchRequest, FindCoordinatorRequest, HeaderVersion, HeartbeatRequest,
+    IncrementalAlterConfigsRequest, InitProducerIdRequest, JoinGroupRequest, LeaveGroupRequest, ListGroupsRequest,
+    ListOffsetsRequest, ListPartitionReassignmentsRequest, MetadataRequest, OffsetCommitRequest, OffsetDeleteRequest,
+    OffsetFetchRequest, OffsetForLeaderEpochRequest, ProduceRequest, RemoveRaftVoterRequest, Request, SyncGroupRequest,
     UnregisterBrokerRequest,
 };
 
@@ -37,6 +37,7 @@ mod add_raft_voter;
 #[cfg(test)]
 mod admin_tests;
 mod alter_configs;
+mod alter_partition;
 mod alter_partition_reassignments;
 mod alter_replica_log_dirs;
 pub mod api_versions;
@@ -57,6 +58,7 @@ mod describe_topic_partitions;
 mod elect_leaders;
 mod envelope;
 mod fetch;
+mod fetch_replica;
 mod find_coordinator;
 mod group_words;
 mod heartbeat;
@@ -267,6 +269,7 @@ pub static TABLE: &[Row] = &[
     forwarded_row::<ListPartitionReassignmentsRequest>("ListPartitionReassignments"),
     row::<OffsetDeleteRequest>("OffsetDelete"),
     forwarded_row::<DescribeQuorumRequest>("DescribeQuorum"),
+    row::<AlterPartitionRequest>("AlterPartition").served_on(Scope::Controller),
     row::<EnvelopeRequest>("Envelope").served_on(Scope::Controller),
     row::<DescribeClusterRequest>("DescribeCluster").served_on(Scope::Everywhere),
     row::<DescribeProducersRequest>("DescribeProducers"),
