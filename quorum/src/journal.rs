@@ -1,4 +1,4 @@
-//! One append-only file, and the one thread that writes and syncs it.
+//! One append-only file, and the one thread that writes and syncs it; and the directory it is in.
 //!
 //! Whatever waits when a sync has ended is written together and synced once. A rewrite puts the live state into a new file,
 //! syncs that, renames it over the old one, and syncs the directory.
@@ -8,11 +8,13 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use thiserror::Error;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
+use crate::disk::{Append, Disk};
 use crate::frame;
 
 /// Why a journal cannot be opened.
@@ -71,42 +73,31 @@ enum Job {
 
 /// An open journal. Dropped, it writes what was asked for, and closes.
 pub(crate) struct Journal {
-    jobs: Option<Sender<Job>>,
+    jobs: Option<UnboundedSender<Job>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Journal {
-    /// Opens or creates the journal at `path`, cuts a torn tail, and returns the payloads in it.
-    pub(crate) fn open(path: &Path) -> Result<(Journal, Vec<Vec<u8>>), JournalError> {
-        let io = |error| JournalError::Io { path: path.to_owned(), error };
-        // Of a rewrite that did not come to its rename.
-        match std::fs::remove_file(temporary(path)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(io(error)),
-            _ => {}
-        }
-        let file = OpenOptions::new().create(true).append(true).read(true).open(path).map_err(io)?;
-        sync_directory(path).map_err(io)?;
-        let bytes = std::fs::read(path).map_err(io)?;
+    /// Opens or creates the journal, cuts a torn tail, and returns the payloads in it.
+    pub(crate) fn open(disk: &Arc<dyn Disk>, name: &'static str) -> Result<(Journal, Vec<Vec<u8>>), JournalError> {
+        let path = Path::new(&disk.name()).join(name);
+        let io = |error| JournalError::Io { path: path.clone(), error };
+        let bytes = disk.load(name).map_err(io)?.unwrap_or_default();
         let scan = frame::scan(&bytes).map_err(|frame::Damage { at, proof }| JournalError::Damaged {
-            path: path.to_owned(),
+            path: path.clone(),
             at,
             proof,
         })?;
-        if scan.sound < bytes.len() {
-            file.set_len(scan.sound as u64).map_err(io)?;
-        }
-        // What the process before wrote and did not sync is read here, and must not be forgotten later.
-        file.sync_data().map_err(io)?;
+        let file = disk.append(name, scan.sound as u64).map_err(io)?;
         let payloads = scan.frames.iter().map(|frame| frame.payload.to_vec()).collect();
         let next = scan.frames.last().map_or(1, |frame| frame.sync + 1);
-        let (jobs, receiver) = channel();
-        let writer = Writer { path: path.to_owned(), file, sync: next, notes: Vec::new(), failed: None };
-        let thread = std::thread::Builder::new().name("quorum-journal".to_owned()).spawn(move || writer.run(&receiver));
-        let thread = thread.map_err(io)?;
-        Ok((Journal { jobs: Some(jobs), thread: Some(thread) }, payloads))
+        let (jobs, receiver) = unbounded_channel();
+        let state = State { disk: Arc::clone(disk), name, file, sync: next, notes: Vec::new(), failed: None };
+        let thread = disk.run(Writer { state, jobs: receiver }).map_err(io)?;
+        Ok((Journal { jobs: Some(jobs), thread }, payloads))
     }
 
-    /// Appends records, all behind those of earlier calls; `done` is called on the journal's thread.
+    /// Appends records, all behind those of earlier calls; `done` is called by the writer.
     pub(crate) fn append(&self, payloads: Vec<Vec<u8>>, done: Done) {
         self.ask(Job::Append { payloads, done });
     }
@@ -126,7 +117,7 @@ impl Journal {
         if let Some(Err(unsent)) = sent
             && let Job::Append { done, .. } | Job::Rewrite { done, .. } = unsent.0
         {
-            done(Err(io::Error::other("the journal's thread has ended")));
+            done(Err(io::Error::other("the journal's writer has ended")));
         }
     }
 }
@@ -148,9 +139,43 @@ struct Batch {
     done: Vec<Done>,
 }
 
-struct Writer {
-    path: PathBuf,
-    file: File,
+/// Writes and syncs the journal: whatever waits when a sync has ended goes into the next one. It ends with the journal.
+pub struct Writer {
+    state: State,
+    jobs: UnboundedReceiver<Job>,
+}
+
+impl Writer {
+    /// Works until the journal is closed.
+    pub fn run(mut self) {
+        while let Some(first) = self.jobs.blocking_recv() {
+            self.work(first);
+        }
+        self.state.end();
+    }
+
+    /// The same in a simulation: `pause` is what stands between asking for something and its being written.
+    pub async fn run_paused<P: Future<Output = ()> + Send>(mut self, pause: impl Fn() -> P + Send) {
+        while let Some(first) = self.jobs.recv().await {
+            pause().await;
+            self.work(first);
+        }
+        self.state.end();
+    }
+
+    fn work(&mut self, first: Job) {
+        let mut waiting = vec![first];
+        while let Ok(job) = self.jobs.try_recv() {
+            waiting.push(job);
+        }
+        self.state.work(waiting);
+    }
+}
+
+struct State {
+    disk: Arc<dyn Disk>,
+    name: &'static str,
+    file: Box<dyn Append>,
     /// The number of the next sync.
     sync: u64,
     /// Records that wait for the next sync, which are older than what comes with it.
@@ -158,31 +183,30 @@ struct Writer {
     failed: Option<(io::ErrorKind, String)>,
 }
 
-impl Writer {
-    fn run(mut self, jobs: &Receiver<Job>) {
-        while let Ok(first) = jobs.recv() {
-            let mut waiting = vec![first];
-            waiting.extend(jobs.try_iter());
-            let mut batch = Batch::default();
-            for job in waiting {
-                match job {
-                    Job::Note { payloads } if batch.done.is_empty() => self.notes.extend(payloads),
-                    Job::Note { payloads } => batch.payloads.extend(payloads),
-                    Job::Append { payloads, done } => {
-                        batch.payloads.extend(payloads);
-                        batch.done.push(done);
-                    }
-                    Job::Rewrite { payloads, done } => {
-                        self.write_batch(std::mem::take(&mut batch));
-                        // The new state knows what they say.
-                        self.notes.clear();
-                        let result = self.unless_failed(|writer| writer.rewrite(&payloads));
-                        done(result);
-                    }
+impl State {
+    fn work(&mut self, waiting: Vec<Job>) {
+        let mut batch = Batch::default();
+        for job in waiting {
+            match job {
+                Job::Note { payloads } if batch.done.is_empty() => self.notes.extend(payloads),
+                Job::Note { payloads } => batch.payloads.extend(payloads),
+                Job::Append { payloads, done } => {
+                    batch.payloads.extend(payloads);
+                    batch.done.push(done);
+                }
+                Job::Rewrite { payloads, done } => {
+                    self.write_batch(std::mem::take(&mut batch));
+                    // The new state knows what they say.
+                    self.notes.clear();
+                    let result = self.unless_failed(|state| state.rewrite(&payloads));
+                    done(result);
                 }
             }
-            self.write_batch(batch);
         }
+        self.write_batch(batch);
+    }
+
+    fn end(&mut self) {
         if !self.notes.is_empty() {
             self.write_batch(Batch { payloads: Vec::new(), done: vec![Box::new(drop)] });
         }
@@ -196,10 +220,10 @@ impl Writer {
         let notes = std::mem::take(&mut self.notes);
         let payloads = notes.iter().chain(&batch.payloads);
         payloads.for_each(|payload| frame::encode(self.sync, payload, &mut bytes));
-        let result = self.unless_failed(|writer| {
-            writer.file.write_all(&bytes)?;
-            writer.file.sync_data()?;
-            writer.sync += 1;
+        let result = self.unless_failed(|state| {
+            state.file.write(&bytes)?;
+            state.file.sync()?;
+            state.sync += 1;
             Ok(())
         });
         for done in batch.done {
@@ -208,22 +232,16 @@ impl Writer {
     }
 
     fn rewrite(&mut self, payloads: &[Vec<u8>]) -> io::Result<()> {
-        let temporary = temporary(&self.path);
         let mut bytes = Vec::new();
         payloads.iter().for_each(|payload| frame::encode(self.sync, payload, &mut bytes));
-        let mut file = OpenOptions::new().create(true).truncate(true).write(true).open(&temporary)?;
-        file.write_all(&bytes)?;
-        file.sync_data()?;
-        drop(file);
-        std::fs::rename(&temporary, &self.path)?;
-        sync_directory(&self.path)?;
-        self.file = OpenOptions::new().append(true).read(true).open(&self.path)?;
+        self.disk.replace(self.name, &bytes)?;
+        self.file = self.disk.append(self.name, bytes.len() as u64)?;
         self.sync += 1;
         Ok(())
     }
 
     /// Does nothing more after the first failure.
-    fn unless_failed(&mut self, work: impl FnOnce(&mut Writer) -> io::Result<()>) -> io::Result<()> {
+    fn unless_failed(&mut self, work: impl FnOnce(&mut State) -> io::Result<()>) -> io::Result<()> {
         if let Some((kind, text)) = &self.failed {
             return Err(io::Error::new(*kind, format!("an earlier write failed: {text}")));
         }
@@ -242,52 +260,97 @@ fn copy(result: &io::Result<()>) -> io::Result<()> {
     }
 }
 
-fn temporary(path: &Path) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".new");
-    PathBuf::from(name)
+/// A directory of the file system.
+pub(crate) struct Directory(PathBuf);
+
+impl Directory {
+    /// Makes the directory if it is not there, and cleans up after a replacement that did not come to its end.
+    pub(crate) fn open(path: &Path) -> io::Result<Directory> {
+        if !path.is_dir() {
+            std::fs::create_dir_all(path)?;
+            sync_directory(path)?;
+        }
+        Ok(Directory(path.to_owned()))
+    }
+
+    fn temporary(&self, name: &str) -> PathBuf {
+        self.0.join(format!("{name}.new"))
+    }
 }
 
-/// Makes a directory that is not there.
-pub(crate) fn make_directory(path: &Path) -> io::Result<()> {
-    if path.is_dir() {
-        return Ok(());
+impl Disk for Directory {
+    fn load(&self, name: &str) -> io::Result<Option<Vec<u8>>> {
+        match std::fs::read(self.0.join(name)) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
     }
-    std::fs::create_dir_all(path)?;
-    sync_directory(path)
+
+    fn replace(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
+        let (path, temporary) = (self.0.join(name), self.temporary(name));
+        let mut file = File::create(&temporary)?;
+        file.write_all(bytes)?;
+        file.sync_data()?;
+        drop(file);
+        std::fs::rename(&temporary, &path)?;
+        sync_directory(&path)
+    }
+
+    fn append(&self, name: &str, length: u64) -> io::Result<Box<dyn Append>> {
+        let path = self.0.join(name);
+        match std::fs::remove_file(self.temporary(name)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let file = OpenOptions::new().create(true).append(true).read(true).open(&path)?;
+        sync_directory(&path)?;
+        if file.metadata()?.len() > length {
+            file.set_len(length)?;
+        }
+        // What the process before wrote and did not sync was read, and must not be forgotten later.
+        file.sync_data()?;
+        Ok(Box::new(file))
+    }
+
+    fn run(&self, writer: Writer) -> io::Result<Option<JoinHandle<()>>> {
+        let thread = std::thread::Builder::new().name("quorum-journal".to_owned());
+        thread.spawn(move || writer.run()).map(Some)
+    }
+
+    fn name(&self) -> String {
+        self.0.display().to_string()
+    }
+}
+
+impl Append for File {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.write_all(bytes)
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.sync_data()
+    }
 }
 
 /// Makes names in the directory of `path` durable.
-pub(crate) fn sync_directory(path: &Path) -> io::Result<()> {
+fn sync_directory(path: &Path) -> io::Result<()> {
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     File::open(directory)?.sync_all()
 }
 
-/// Replaces a file as a whole: after a crash it is the old one or the new one.
-pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let temporary = temporary(path);
-    let mut file = File::create(&temporary)?;
-    file.write_all(bytes)?;
-    file.sync_data()?;
-    std::fs::rename(&temporary, path)?;
-    sync_directory(path)
-}
-
-/// A file's bytes; none if there is none.
-pub(crate) fn load(path: &Path) -> io::Result<Option<Vec<u8>>> {
-    match std::fs::read(path) {
-        Ok(bytes) => Ok(Some(bytes)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error),
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc::{Sender, channel};
+
     use super::*;
 
-    fn writer(path: &Path, file: File) -> Writer {
-        Writer { path: path.to_owned(), file, sync: 1, notes: Vec::new(), failed: None }
+    fn open(path: &Path) -> Arc<dyn Disk> {
+        Arc::new(Directory::open(path).unwrap())
+    }
+
+    fn state(disk: &Arc<dyn Disk>, file: Box<dyn Append>) -> State {
+        State { disk: Arc::clone(disk), name: "journal", file, sync: 1, notes: Vec::new(), failed: None }
     }
 
     fn told(results: &Sender<io::Result<()>>) -> Done {
@@ -298,17 +361,16 @@ mod tests {
     #[test]
     fn what_waits_is_written_together_and_synced_once() {
         let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("journal");
-        let file = OpenOptions::new().create(true).append(true).open(&path).unwrap();
-        let ((jobs, receiver), (results, outcomes)) = (channel(), channel());
+        let disk = open(directory.path());
+        let ((jobs, receiver), (results, outcomes)) = (unbounded_channel(), channel());
         for number in 0..100_u8 {
             jobs.send(Job::Note { payloads: vec![vec![number, 0]] }).unwrap();
             jobs.send(Job::Append { payloads: vec![vec![number, 1]], done: told(&results) }).unwrap();
         }
         drop((jobs, results));
-        writer(&path, file).run(&receiver);
+        Writer { state: state(&disk, disk.append("journal", 0).unwrap()), jobs: receiver }.run();
         assert_eq!(outcomes.iter().filter(|result| result.is_ok()).count(), 100);
-        let bytes = std::fs::read(&path).unwrap();
+        let bytes = disk.load("journal").unwrap().unwrap();
         let frames = frame::scan(&bytes).unwrap().frames;
         let expected: Vec<Vec<u8>> = (0..100).flat_map(|number| [vec![number, 0], vec![number, 1]]).collect();
         assert_eq!(frames.iter().map(|frame| frame.payload.to_vec()).collect::<Vec<_>>(), expected);
@@ -318,38 +380,38 @@ mod tests {
     #[test]
     fn nothing_is_written_after_the_first_failure() {
         let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("journal");
-        std::fs::write(&path, b"").unwrap();
+        let disk = open(directory.path());
+        disk.replace("journal", b"").unwrap();
         // Opened for reading: the first write fails.
-        let mut writer = writer(&path, File::open(&path).unwrap());
+        let mut state = state(&disk, Box::new(File::open(directory.path().join("journal")).unwrap()));
         let (results, outcomes) = channel();
-        writer.write_batch(Batch { payloads: vec![vec![1]], done: vec![told(&results)] });
+        state.write_batch(Batch { payloads: vec![vec![1]], done: vec![told(&results)] });
         assert!(outcomes.recv().unwrap().is_err());
         // Even if it could be written now.
-        writer.file = OpenOptions::new().append(true).open(&path).unwrap();
-        writer.write_batch(Batch { payloads: vec![vec![2]], done: vec![told(&results)] });
+        state.file = disk.append("journal", 0).unwrap();
+        state.write_batch(Batch { payloads: vec![vec![2]], done: vec![told(&results)] });
         let error = outcomes.recv().unwrap().unwrap_err().to_string();
         assert!(error.contains("an earlier write failed"), "{error}");
-        assert!(writer.unless_failed(|writer| writer.rewrite(&[])).is_err());
-        assert_eq!(std::fs::read(&path).unwrap(), b"");
+        assert!(state.unless_failed(|state| state.rewrite(&[])).is_err());
+        assert_eq!(disk.load("journal").unwrap().unwrap(), b"");
     }
 
     #[test]
     fn a_rewrite_that_did_not_come_to_its_end_is_as_if_it_had_not_begun() {
         let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("journal");
-        let (journal, _) = Journal::open(&path).unwrap();
+        let disk = open(directory.path());
+        let (journal, _) = Journal::open(&disk, "journal").unwrap();
         journal.note(vec![b"a".to_vec()]);
         drop(journal);
-        std::fs::write(temporary(&path), b"half of it").unwrap();
-        let (journal, payloads) = Journal::open(&path).unwrap();
+        std::fs::write(directory.path().join("journal.new"), b"half of it").unwrap();
+        let (journal, payloads) = Journal::open(&disk, "journal").unwrap();
         assert_eq!(payloads, [b"a".to_vec()]);
-        assert!(!temporary(&path).exists());
+        assert!(!directory.path().join("journal.new").exists());
         let (results, outcomes) = channel();
         journal.rewrite(vec![b"b".to_vec()], told(&results));
         journal.append(vec![b"c".to_vec()], told(&results));
         outcomes.recv().unwrap().unwrap();
         drop(journal);
-        assert_eq!(Journal::open(&path).unwrap().1, [b"b".to_vec(), b"c".to_vec()]);
+        assert_eq!(Journal::open(&disk, "journal").unwrap().1, [b"b".to_vec(), b"c".to_vec()]);
     }
 }

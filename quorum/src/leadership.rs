@@ -1,10 +1,14 @@
 //! Who leads, and whether that is us and safe to act on.
 
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use openraft::{Raft, RaftMetrics, ServerState};
 use tokio::sync::watch;
 
+use crate::machine::Machine;
+use crate::node::Inner;
 use crate::options::Options;
 use crate::store::{Peer, TypeConfig};
 
@@ -83,16 +87,31 @@ impl Judge {
     }
 }
 
-/// Starts an election soon, unless there is another leader by then.
-pub(crate) fn seek_another(raft: &Raft<TypeConfig>, options: &Options, lost: u64) {
-    let raft = raft.clone();
-    let _ = options;
-    tokio::spawn(async move {
-        let leader = raft.metrics().borrow().current_leader;
-        if leader == Some(lost)
-            && let Err(error) = raft.trigger().elect().await
-        {
-            tracing::debug!(%error, "no election: the quorum has ended");
+/// Starts an election soon, and again, unless there is another leader by then.
+///
+/// A voter keeps to its leader for the election timeout, and refuses the others until then; but not once it is a candidate
+/// itself. So when all who lost the leader try a few times, one of them finds the others free.
+pub(crate) fn seek_another<M: Machine>(inner: &Arc<Inner<M>>, lost: u64) {
+    if inner.options.id == lost || inner.seeking.swap(true, Ordering::SeqCst) {
+        return;
+    }
+    let (raft, timeout) = (inner.raft.clone(), inner.options.election_timeout);
+    let (runtime, inner) = (inner.runtime.clone(), Arc::downgrade(inner));
+    runtime.spawn(async move {
+        let term = raft.metrics().borrow().current_term;
+        let mut waited = Duration::ZERO;
+        while waited < timeout {
+            let pause = timeout.mul_f64(rand::random_range(0.02..0.1));
+            waited += pause;
+            tokio::time::sleep(pause).await;
+            let metrics = raft.metrics().borrow().clone();
+            let found = metrics.current_leader.is_some_and(|leader| leader != lost || metrics.current_term > term);
+            if found || raft.trigger().elect().await.is_err() {
+                break;
+            }
+        }
+        if let Some(inner) = inner.upgrade() {
+            inner.seeking.store(false, Ordering::SeqCst);
         }
     });
 }

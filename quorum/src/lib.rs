@@ -10,6 +10,7 @@
 //! tried again, since the kernel may have dropped what it could not write. What a crash cut off is cut; what is damaged
 //! before the last sync is refused, since a voter that forgets may elect two leaders.
 
+mod disk;
 mod frame;
 mod identity;
 mod journal;
@@ -25,8 +26,9 @@ mod store;
 mod transport;
 mod wire;
 
+pub use disk::{Append, Disk};
 pub use identity::DirectoryId;
-pub use journal::JournalError;
+pub use journal::{JournalError, Writer};
 pub use leadership::Leadership;
 pub use machine::{At, Machine, StateMachine};
 pub use members::{Member, MemberStatus, MembershipError, Status};

@@ -4,20 +4,22 @@
 //! since.
 
 use std::io::{self, Cursor};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use openraft::storage::RaftStateMachine;
 use openraft::{
-    AnyError, Entry, EntryPayload, LogId, OptionalSend, RaftSnapshotBuilder, Snapshot, SnapshotMeta, StorageError,
-    StorageIOError, StoredMembership,
+    AnyError, Entry, EntryPayload, LogId, Membership, OptionalSend, RaftSnapshotBuilder, Snapshot, SnapshotMeta,
+    StorageError, StorageIOError, StoredMembership,
 };
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
+use crate::disk::Disk;
 use crate::frame;
-use crate::journal;
+use crate::journal::Directory;
 use crate::store::{Command, Peer, Reply, TypeConfig};
 
 /// Where a command stands in the log of the quorum.
@@ -27,6 +29,12 @@ pub struct At {
     pub term: u64,
     /// Its place; no other command has it. Not every place holds a command.
     pub index: u64,
+}
+
+impl At {
+    pub(crate) fn of(id: &LogId<u64>) -> At {
+        At { term: id.leader_id.term, index: id.index }
+    }
 }
 
 /// What the application makes of commands. Every member must come to the same state from the same commands.
@@ -40,14 +48,38 @@ pub trait Machine: Send + 'static {
     fn restore(&mut self, snapshot: &[u8]) -> Result<(), String>;
 }
 
+/// The snapshot's file.
+const SNAPSHOT: &str = "quorum.snapshot";
+/// What a snapshot's file ends with.
+const END: &[u8] = b"end";
+
 type Meta = SnapshotMeta<u64, Peer>;
 type Stored<T> = Result<T, StorageError<u64>>;
+
+/// The last snapshot, which is on the disk.
+#[derive(Clone)]
+pub(crate) struct Kept {
+    pub(crate) meta: Meta,
+    pub(crate) data: Bytes,
+    pub(crate) crc: u32,
+}
+
+impl Kept {
+    fn new(meta: Meta, data: Vec<u8>) -> Kept {
+        let crc = crc_fast::checksum(crc_fast::CrcAlgorithm::Crc32Iscsi, &data);
+        Kept { meta, data: data.into(), crc: u32::try_from(crc).expect("a CRC of 32 bits") }
+    }
+
+    fn snapshot(&self) -> Snapshot<TypeConfig> {
+        Snapshot { meta: self.meta.clone(), snapshot: Box::new(Cursor::new(self.data.to_vec())) }
+    }
+}
 
 struct State<M> {
     machine: M,
     applied: Option<LogId<u64>>,
     membership: StoredMembership<u64, Peer>,
-    snapshot: Option<(Meta, Vec<u8>)>,
+    snapshot: Option<Kept>,
     /// Makes the names of snapshots differ that hold the same entries.
     snapshots: u64,
 }
@@ -55,7 +87,7 @@ struct State<M> {
 /// The state machine of one member. Clones are the same machine.
 pub struct StateMachine<M> {
     state: Arc<Mutex<State<M>>>,
-    path: Arc<PathBuf>,
+    disk: Arc<dyn Disk>,
     /// Held while a snapshot goes to the disk: one is built beside an installation.
     saving: Arc<tokio::sync::Mutex<()>>,
     applied: watch::Sender<At>,
@@ -63,8 +95,8 @@ pub struct StateMachine<M> {
 
 impl<M> Clone for StateMachine<M> {
     fn clone(&self) -> Self {
-        let (state, path, saving) = (Arc::clone(&self.state), Arc::clone(&self.path), Arc::clone(&self.saving));
-        StateMachine { state, path, saving, applied: self.applied.clone() }
+        let (state, disk, saving) = (Arc::clone(&self.state), Arc::clone(&self.disk), Arc::clone(&self.saving));
+        StateMachine { state, disk, saving, applied: self.applied.clone() }
     }
 }
 
@@ -77,15 +109,30 @@ struct Head {
 impl<M: Machine> StateMachine<M> {
     /// Opens the machine with the snapshot in the directory, if there is one.
     pub fn open(directory: &Path, machine: M) -> io::Result<StateMachine<M>> {
-        let path = directory.join("quorum.snapshot");
+        StateMachine::on(Arc::new(Directory::open(directory)?), machine)
+    }
+
+    /// Opens the machine with the snapshot on the disk, if there is one.
+    pub(crate) fn on(disk: Arc<dyn Disk>, machine: M) -> io::Result<StateMachine<M>> {
         let membership = StoredMembership::default();
         let mut state = State { machine, applied: None, membership, snapshot: None, snapshots: 0 };
-        if let Some(bytes) = journal::load(&path)? {
-            let (meta, data) = decode(&bytes).map_err(|why| io::Error::other(format!("{}: {why}", path.display())))?;
-            state.take(meta, data).map_err(|why| io::Error::other(format!("{}: {why}", path.display())))?;
+        if let Some(bytes) = disk.load(SNAPSHOT)? {
+            let wrong = |why| io::Error::other(format!("{SNAPSHOT}: {why}"));
+            let (meta, data) = decode(&bytes).map_err(wrong)?;
+            state.take(meta, data).map_err(wrong)?;
         }
-        let applied = watch::Sender::new(state.applied.as_ref().map(at).unwrap_or_default());
-        Ok(StateMachine { state: Arc::new(Mutex::new(state)), path: Arc::new(path), saving: Arc::default(), applied })
+        let applied = watch::Sender::new(state.applied.as_ref().map(At::of).unwrap_or_default());
+        Ok(StateMachine { state: Arc::new(Mutex::new(state)), disk, saving: Arc::default(), applied })
+    }
+
+    /// Who belongs to the quorum, as far as was applied.
+    pub(crate) fn membership(&self) -> Membership<u64, Peer> {
+        self.state.lock().membership.membership().clone()
+    }
+
+    /// The last snapshot.
+    pub(crate) fn kept(&self) -> Option<Kept> {
+        self.state.lock().snapshot.clone()
     }
 
     /// The last entry that was applied.
@@ -94,7 +141,7 @@ impl<M: Machine> StateMachine<M> {
     }
 
     fn tell(&self) {
-        let applied = self.state.lock().applied.as_ref().map(at).unwrap_or_default();
+        let applied = self.state.lock().applied.as_ref().map(At::of).unwrap_or_default();
         self.applied.send_if_modified(|known| std::mem::replace(known, applied) != applied);
     }
 
@@ -104,10 +151,10 @@ impl<M: Machine> StateMachine<M> {
     }
 
     async fn save(&self, meta: &Meta, data: &[u8]) -> Stored<()> {
-        let path = Arc::clone(&self.path);
+        let disk = Arc::clone(&self.disk);
         let saved = match encode(meta, data) {
             Ok(bytes) => {
-                let written = tokio::task::spawn_blocking(move || journal::replace(&path, &bytes)).await;
+                let written = tokio::task::spawn_blocking(move || disk.replace(SNAPSHOT, &bytes)).await;
                 written.unwrap_or_else(|error| Err(io::Error::other(error)))
             }
             Err(error) => Err(error),
@@ -121,36 +168,27 @@ impl<M: Machine> State<M> {
         self.machine.restore(&data)?;
         self.applied = meta.last_log_id;
         self.membership = meta.last_membership.clone();
-        self.snapshot = Some((meta, data));
+        self.snapshot = Some(Kept::new(meta, data));
         Ok(())
     }
 }
 
-fn at(id: &LogId<u64>) -> At {
-    At { term: id.leader_id.term, index: id.index }
-}
-
 fn encode(meta: &Meta, data: &[u8]) -> io::Result<Vec<u8>> {
     let head = serde_json::to_vec(&Head { meta: meta.clone() })?;
-    if data.len() > frame::PAYLOAD_MAX {
-        return Err(io::Error::other(format!(
-            "a snapshot of {} bytes is larger than {}",
-            data.len(),
-            frame::PAYLOAD_MAX
-        )));
-    }
     let mut bytes = Vec::with_capacity(head.len() + data.len() + 64);
     frame::encode(1, &head, &mut bytes);
-    frame::encode(1, data, &mut bytes);
+    data.chunks(frame::PAYLOAD_MAX).for_each(|piece| frame::encode(1, piece, &mut bytes));
+    // So that a file cut between two pieces is not taken for a whole one.
+    frame::encode(1, END, &mut bytes);
     Ok(bytes)
 }
 
 fn decode(bytes: &[u8]) -> Result<(Meta, Vec<u8>), String> {
     let scan = frame::scan(bytes).map_err(|damage| format!("damaged at byte {}", damage.at))?;
-    match scan.frames[..] {
-        [head, data] if scan.sound == bytes.len() => {
+    match &scan.frames[..] {
+        [head, pieces @ .., end] if scan.sound == bytes.len() && end.payload == END => {
             let head: Head = serde_json::from_slice(head.payload).map_err(|error| error.to_string())?;
-            Ok((head.meta, data.payload.to_vec()))
+            Ok((head.meta, pieces.iter().flat_map(|piece| piece.payload).copied().collect()))
         }
         _ => Err(format!("damaged at byte {}", scan.sound)),
     }
@@ -170,14 +208,15 @@ impl<M: Machine> RaftSnapshotBuilder<TypeConfig> for StateMachine<M> {
         let data = data.map_err(|error| StorageIOError::read_state_machine(AnyError::new(&error)))?;
         let saving = Arc::clone(&self.saving);
         let _saving = saving.lock().await;
-        let newer = self.state.lock().snapshot.clone().filter(|(newer, _)| newer.last_log_id > meta.last_log_id);
-        if let Some((meta, data)) = newer {
+        let newer = self.kept().filter(|kept| kept.meta.last_log_id > meta.last_log_id);
+        if let Some(newer) = newer {
             // One was installed meanwhile; it must not give way to an older one.
-            return Ok(Snapshot { meta, snapshot: Box::new(Cursor::new(data)) });
+            return Ok(newer.snapshot());
         }
         self.save(&meta, &data).await?;
-        self.state.lock().snapshot = Some((meta.clone(), data.clone()));
-        Ok(Snapshot { meta, snapshot: Box::new(Cursor::new(data)) })
+        let kept = Kept::new(meta, data);
+        self.state.lock().snapshot = Some(kept.clone());
+        Ok(kept.snapshot())
     }
 }
 
@@ -200,7 +239,7 @@ impl<M: Machine> RaftStateMachine<TypeConfig> for StateMachine<M> {
             state.applied = Some(entry.log_id);
             replies.push(match entry.payload {
                 EntryPayload::Blank => Reply::default(),
-                EntryPayload::Normal(command) => state.machine.apply(at(&entry.log_id), command),
+                EntryPayload::Normal(command) => state.machine.apply(At::of(&entry.log_id), command),
                 EntryPayload::Membership(membership) => {
                     state.membership = StoredMembership::new(Some(entry.log_id), membership);
                     Reply::default()
@@ -232,8 +271,6 @@ impl<M: Machine> RaftStateMachine<TypeConfig> for StateMachine<M> {
     }
 
     async fn get_current_snapshot(&mut self) -> Stored<Option<Snapshot<TypeConfig>>> {
-        let state = self.state.lock();
-        let snapshot = state.snapshot.clone();
-        Ok(snapshot.map(|(meta, data)| Snapshot { meta, snapshot: Box::new(Cursor::new(data)) }))
+        Ok(self.kept().as_ref().map(Kept::snapshot))
     }
 }

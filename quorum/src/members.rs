@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use openraft::ChangeMembers;
 use openraft::error::{ChangeMembershipError, ClientWriteError, RaftError};
 use openraft::raft::ClientWriteResponse;
 use thiserror::Error;
@@ -11,6 +12,7 @@ use crate::identity::DirectoryId;
 use crate::machine::Machine;
 use crate::node::Quorum;
 use crate::store::{Peer, TypeConfig};
+use crate::transport::Target;
 
 /// Why the membership was not changed, or may not have been.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -101,53 +103,80 @@ pub struct Status {
 impl<M: Machine> Quorum<M> {
     /// All members, as this node knows them.
     pub fn members(&self) -> BTreeMap<u64, Member> {
-        let metrics = self.inner.raft.metrics();
-        let metrics = metrics.borrow();
-        let membership = metrics.membership_config.membership();
+        let membership = self.inner.effective();
         let voters: Vec<u64> = membership.voter_ids().collect();
         let member = |(id, peer): (&u64, &Peer)| {
-            let (address, directory, voter) = (peer.address.clone(), peer.directory, voters.contains(id));
-            (*id, Member { address, directory, voter })
+            let (address, directory) = (self.inner.network.address(*id, peer), peer.directory);
+            (*id, Member { address, directory, voter: voters.contains(id) })
         };
         membership.nodes().map(member).collect()
     }
 
     /// The state of the quorum; how far the others are is known to the leader only.
     pub fn status(&self) -> Status {
-        let metrics = self.inner.raft.metrics();
-        let metrics = metrics.borrow();
-        let replication = metrics.replication.as_ref();
-        let matched = |id: &u64| replication.and_then(|all| all.get(id).copied().flatten()).map(|id| id.index);
-        let status = |(id, member)| (id, MemberStatus { member, matched: matched(&id), since_contact: None });
         let leadership = *self.inner.leadership.borrow();
+        let metrics = self.inner.raft.metrics().borrow().clone();
+        let replication = metrics.replication.unwrap_or_default();
+        let leads = !replication.is_empty();
+        let status = |(id, member)| {
+            let matched = replication.get(&id).copied().flatten().map(|id| id.index);
+            let since_contact = self.inner.network.since_contact(id).filter(|_| leads && id != self.inner.options.id);
+            (id, MemberStatus { member, matched, since_contact })
+        };
         Status {
             leader: leadership.leader,
             term: leadership.term,
-            high_watermark: metrics.last_applied.map_or(0, |id| id.index),
+            high_watermark: self.inner.machine.applied().borrow().index,
             members: self.members().into_iter().map(status).collect(),
         }
     }
 
-    /// Adds a member that does not vote yet, and waits until it has everything. Called again, it waits again.
+    /// Adds a member that does not vote yet, and waits until it has everything. Whoever is at the address is asked first who it is.
+    /// Called again, it waits again.
     pub async fn add_learner(
         &self,
         id: u64,
         address: &str,
         directory: Option<DirectoryId>,
     ) -> Result<(), MembershipError> {
-        let peer = Peer { address: address.to_owned(), directory };
+        let address = address.to_owned();
+        let not_there = |why: String| MembershipError::NotThere { address: address.clone(), why };
+        if let Some(known) = self.members().get(&id).filter(|known| known.voter || known.address != address) {
+            return Err(MembershipError::Known { id, address: known.address.clone() });
+        }
+        let hello = self.inner.network.hello(Target { id, address: address.clone() }).await.map_err(not_there)?;
+        if directory.is_some_and(|directory| directory != hello.directory) {
+            return Err(not_there(format!("its directory is {}", hello.directory)));
+        }
+        let elsewhere = hello.voters.iter().any(|voter| !self.members().contains_key(voter));
+        if elsewhere && !hello.voters.is_empty() {
+            return Err(not_there(format!("it belongs to a quorum of its own, of nodes {:?}", hello.voters)));
+        }
+        let peer = Peer { address, directory: Some(hello.directory) };
         self.within(self.inner.raft.add_learner(id, peer, true)).await
     }
 
     /// Lets a learner vote.
     pub async fn promote(&self, id: u64) -> Result<(), MembershipError> {
-        let change = openraft::ChangeMembers::AddVoterIds([id].into());
-        self.within(self.inner.raft.change_membership(change, true)).await
+        match self.members().get(&id) {
+            None => Err(MembershipError::Unknown { id }),
+            Some(member) if member.voter => Ok(()),
+            Some(_) => {
+                self.within(self.inner.raft.change_membership(ChangeMembers::AddVoterIds([id].into()), true)).await
+            }
+        }
     }
 
     /// Takes a member, voter or not, out of the quorum. A leader that removes itself steps down.
     pub async fn remove(&self, id: u64) -> Result<(), MembershipError> {
-        let change = openraft::ChangeMembers::RemoveVoters([id].into());
+        let members = self.members();
+        let voters = members.values().filter(|member| member.voter).count();
+        let change = match members.get(&id) {
+            None => return Err(MembershipError::Unknown { id }),
+            Some(member) if !member.voter => ChangeMembers::RemoveNodes([id].into()),
+            Some(_) if voters == 1 => return Err(MembershipError::LastVoter { id }),
+            Some(_) => ChangeMembers::RemoveVoters([id].into()),
+        };
         self.within(self.inner.raft.change_membership(change, false)).await
     }
 

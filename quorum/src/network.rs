@@ -1,43 +1,84 @@
 //! openraft's network on the application's transport.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use openraft::error::{Fatal, NetworkError, RPCError, RaftError, ReplicationClosed, StreamingError, Unreachable};
+use openraft::error::{
+    Fatal, NetworkError, PayloadTooLarge, RPCError, RaftError, ReplicationClosed, StreamingError, Unreachable,
+};
 use openraft::network::{Backoff, RPCOption};
 use openraft::raft::{
     AppendEntriesRequest, AppendEntriesResponse, InstallSnapshotRequest, InstallSnapshotResponse, SnapshotResponse,
     VoteRequest, VoteResponse,
 };
 use openraft::{AnyError, OptionalSend, RaftNetwork, RaftNetworkFactory, Snapshot, Vote};
+use parking_lot::Mutex;
+use tokio::time::Instant;
 
-use crate::identity::DirectoryId;
-use crate::options::Options;
+use crate::identity::{DirectoryId, Identities};
+use crate::options::{Options, Voters};
 use crate::store::{Peer, TypeConfig};
 use crate::transport::{CallError, Target, Transport};
-use crate::wire::{self, Answer, Ask, Request, Route};
+use crate::wire::{self, Answer, Ask, Hello, Refusal, Request, Response, Route};
 
+/// Bytes of an append above which it is divided.
+const APPEND: usize = 8 << 20;
 /// Bytes of a snapshot that go in one request.
 const PIECE: usize = 4 << 20;
 
-/// Makes the connections to the other members.
+/// Makes the connections to the other members. Clones share what was heard.
+#[derive(Clone)]
 pub(crate) struct Network {
     cluster: String,
-    own: (u64, DirectoryId),
+    identities: Arc<Identities>,
     transport: Arc<dyn Transport>,
+    /// Addresses of the configuration, which overrule those of the log.
+    configured: Arc<BTreeMap<u64, String>>,
     request_timeout: Duration,
     backoff: Duration,
+    heard: Arc<Mutex<BTreeMap<u64, Instant>>>,
 }
 
 impl Network {
-    pub(crate) fn new(options: &Options, transport: Arc<dyn Transport>) -> Network {
+    pub(crate) fn new(options: &Options, identities: &Arc<Identities>, transport: Arc<dyn Transport>) -> Network {
+        let configured = match &options.voters {
+            Voters::Founding(voters) => voters.clone(),
+            Voters::AsStored => BTreeMap::new(),
+        };
         Network {
             cluster: options.cluster_id.clone(),
-            own: (options.id, DirectoryId(uuid::Uuid::nil())),
+            identities: Arc::clone(identities),
             transport,
+            configured: Arc::new(configured),
             request_timeout: options.request_timeout,
             backoff: options.heartbeat,
+            heard: Arc::default(),
+        }
+    }
+
+    /// Where a member is reached.
+    pub(crate) fn address(&self, id: u64, peer: &Peer) -> String {
+        self.configured.get(&id).unwrap_or(&peer.address).clone()
+    }
+
+    /// How long ago a member answered.
+    pub(crate) fn since_contact(&self, id: u64) -> Option<Duration> {
+        self.heard.lock().get(&id).map(Instant::elapsed)
+    }
+
+    /// Who is at an address?
+    pub(crate) async fn hello(&self, target: Target) -> Result<Hello, String> {
+        let own = self.identities.own();
+        let route = Route { cluster: self.cluster.clone(), from: Some(own), to: Some(target.id) };
+        let request = wire::encode(&Request { route, ask: Ask::Hello }, &[]);
+        let answer =
+            self.transport.call(target, request, self.request_timeout).await.map_err(|error| error.to_string())?;
+        match wire::decode::<Response>(&answer).map_err(|error| error.to_string())?.0.answer {
+            Answer::Hello(hello) => Ok(hello),
+            Answer::Refused(refusal) => Err(refusal.to_string()),
+            _ => Err("it answered something else".to_owned()),
         }
     }
 }
@@ -47,11 +88,10 @@ impl RaftNetworkFactory<TypeConfig> for Network {
 
     async fn new_client(&mut self, target: u64, node: &Peer) -> Line {
         Line {
-            target: Target { id: target, address: node.address.clone() },
-            route: Route { cluster: self.cluster.clone(), from: Some(self.own), to: Some(target) },
-            transport: Arc::clone(&self.transport),
-            request_timeout: self.request_timeout,
-            backoff: self.backoff,
+            target: Target { id: target, address: self.address(target, node) },
+            directory: node.directory,
+            route: Route { cluster: self.cluster.clone(), from: Some(self.identities.own()), to: Some(target) },
+            network: self.clone(),
         }
     }
 }
@@ -59,10 +99,15 @@ impl RaftNetworkFactory<TypeConfig> for Network {
 /// The way to one member.
 pub(crate) struct Line {
     target: Target,
+    /// As the log names it.
+    directory: Option<DirectoryId>,
     route: Route,
-    transport: Arc<dyn Transport>,
-    request_timeout: Duration,
-    backoff: Duration,
+    network: Network,
+}
+
+#[expect(clippy::disallowed_methods, reason = "the time of a contact is told to people, and decides nothing")]
+fn now() -> Instant {
+    Instant::now()
 }
 
 type Rpc<E> = RPCError<u64, Peer, E>;
@@ -95,18 +140,33 @@ fn misfit() -> AskError {
 }
 
 impl Line {
-    async fn ask(&self, ask: Ask, body: &[u8], deadline: Duration) -> Result<(Answer, Bytes), AskError> {
-        let request = wire::encode(&Request { route: self.route.clone(), ask }, body);
-        let answer =
-            self.transport.call(self.target.clone(), request, deadline).await.map_err(|error| match error {
-                CallError::Unreachable(_) => AskError::Unreachable(AnyError::new(&error)),
-                CallError::NoAnswer(_) => AskError::NoAnswer(AnyError::new(&error)),
-            })?;
-        match wire::decode(&answer).map_err(|error| AskError::Unreachable(AnyError::new(&error)))? {
-            // It will say the same again.
-            (Answer::Refused(refusal), _) => Err(AskError::Unreachable(AnyError::new(&refusal))),
-            answer => Ok(answer),
+    async fn ask(&self, ask: Ask, body: &[u8], deadline: Duration) -> Result<Answer, AskError> {
+        self.send(wire::encode(&Request { route: self.route.clone(), ask }, body), deadline).await
+    }
+
+    async fn send(&self, request: Bytes, deadline: Duration) -> Result<Answer, AskError> {
+        let call = self.network.transport.call(self.target.clone(), request, deadline);
+        let answer = call.await.map_err(|error| match error {
+            CallError::Unreachable(_) => AskError::Unreachable(AnyError::new(&error)),
+            CallError::NoAnswer(_) => AskError::NoAnswer(AnyError::new(&error)),
+        })?;
+        // Whoever answers wrongly will do so again: that is as good as not being there.
+        let (response, _): (Response, Bytes) = wire::decode(&answer).map_err(|error| self.refuse(&error))?;
+        if let Answer::Refused(refusal) = response.answer {
+            return Err(self.refuse(&refusal));
         }
+        if response.from.0 != self.target.id {
+            let (own, asked) = (response.from.0, self.target.id);
+            return Err(self.refuse(&Refusal::OtherNode { own, asked }));
+        }
+        self.network.identities.believe(self.directory, response.from).map_err(|refusal| self.refuse(&refusal))?;
+        self.network.heard.lock().insert(self.target.id, now());
+        Ok(response.answer)
+    }
+
+    fn refuse(&self, error: &(impl std::error::Error + 'static)) -> AskError {
+        tracing::warn!(node = self.target.id, address = self.target.address, %error, "a member of the metadata quorum is not usable");
+        AskError::Unreachable(AnyError::new(error))
     }
 }
 
@@ -116,8 +176,13 @@ impl RaftNetwork<TypeConfig> for Line {
         rpc: AppendEntriesRequest<TypeConfig>,
         option: RPCOption,
     ) -> Result<AppendEntriesResponse<u64>, Rpc<RaftError<u64>>> {
-        match self.ask(Ask::Append(rpc), &[], option.hard_ttl()).await? {
-            (Answer::Append(answer), _) => Ok(answer),
+        let entries = rpc.entries.len() as u64;
+        let request = wire::encode(&Request { route: self.route.clone(), ask: Ask::Append(rpc) }, &[]);
+        if request.len() > APPEND && entries > 1 {
+            return Err(PayloadTooLarge::new_entries_hint(entries / 2).into());
+        }
+        match self.send(request, option.hard_ttl()).await? {
+            Answer::Append(answer) => Ok(answer),
             _ => Err(misfit().into()),
         }
     }
@@ -137,7 +202,7 @@ impl RaftNetwork<TypeConfig> for Line {
         option: RPCOption,
     ) -> Result<VoteResponse<u64>, Rpc<RaftError<u64>>> {
         match self.ask(Ask::Vote(rpc), &[], option.hard_ttl()).await? {
-            (Answer::Vote(answer), _) => Ok(answer),
+            Answer::Vote(answer) => Ok(answer),
             _ => Err(misfit().into()),
         }
     }
@@ -157,7 +222,7 @@ impl RaftNetwork<TypeConfig> for Line {
     }
 
     fn backoff(&self) -> Backoff {
-        Backoff::new(std::iter::repeat(self.backoff))
+        Backoff::new(std::iter::repeat(self.network.backoff))
     }
 }
 
@@ -173,9 +238,9 @@ impl Line {
         loop {
             let end = bytes.len().min(offset + PIECE);
             let ask = Ask::Install { vote, meta: snapshot.meta.clone(), offset: offset as u64, total };
-            let have = match self.ask(ask, &bytes[offset..end], self.request_timeout).await? {
-                (Answer::Install { vote: higher, .. }, _) if higher > vote => return Ok(SnapshotResponse::new(higher)),
-                (Answer::Install { have, .. }, _) => have,
+            let have = match self.ask(ask, &bytes[offset..end], self.network.request_timeout).await? {
+                Answer::Install { vote: higher, .. } if higher > vote => return Ok(SnapshotResponse::new(higher)),
+                Answer::Install { have, .. } => have,
                 _ => return Err(misfit().into()),
             };
             match usize::try_from(have) {

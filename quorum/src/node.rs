@@ -1,19 +1,25 @@
 //! One node of the quorum.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use bytes::Bytes;
-use openraft::Raft;
 use openraft::error::{ClientWriteError, RaftError};
+use openraft::{Membership, Raft};
 use thiserror::Error;
 use tokio::sync::watch;
 
+use crate::disk::Disk;
+use crate::identity::{self, Identities};
+use crate::journal::Directory;
 use crate::leadership::Leadership;
 use crate::machine::{At, Machine, StateMachine};
 use crate::network::Network;
 use crate::options::{Options, StartError, Voters};
+use crate::serve::Receiving;
 use crate::store::{Command, Peer, Reply, Store, TypeConfig};
 use crate::transport::Transport;
 
@@ -45,8 +51,8 @@ pub enum ProposeError {
     Fatal(String),
 }
 
-/// The largest command.
-pub const COMMAND_MAX: usize = 16 << 20;
+/// The largest command. As JSON within JSON it may be several times as long, and has to fit into a message then.
+pub const COMMAND_MAX: usize = 10 << 20;
 
 /// A running node of the quorum. Clones are the same node.
 pub struct Quorum<M: Machine> {
@@ -64,9 +70,21 @@ pub(crate) struct Inner<M: Machine> {
     pub(crate) raft: Raft<TypeConfig>,
     pub(crate) machine: StateMachine<M>,
     pub(crate) store: Store,
-    pub(crate) transport: Arc<dyn Transport>,
+    pub(crate) identities: Arc<Identities>,
+    pub(crate) network: Network,
     pub(crate) leadership: watch::Receiver<Leadership>,
     pub(crate) runtime: tokio::runtime::Handle,
+    /// A snapshot of which a part has come.
+    pub(crate) receiving: tokio::sync::Mutex<Option<Receiving>>,
+    /// Whether another leader is being sought.
+    pub(crate) seeking: AtomicBool,
+}
+
+impl<M: Machine> Inner<M> {
+    /// The members, as the log names them, committed or not.
+    pub(crate) fn effective(&self) -> Membership<u64, Peer> {
+        self.raft.metrics().borrow().membership_config.membership().clone()
+    }
 }
 
 impl<M: Machine> Quorum<M> {
@@ -76,17 +94,36 @@ impl<M: Machine> Quorum<M> {
     /// # Errors
     /// The files cannot be read, or belong elsewhere. Nothing on the disk has been changed then.
     pub async fn start(options: Options, machine: M, transport: Arc<dyn Transport>) -> Result<Quorum<M>, StartError> {
+        let disk = Directory::open(&options.directory);
+        let disk = disk.map_err(|error| StartError::Io { path: options.directory.clone(), error })?;
+        Quorum::start_on(Arc::new(disk), options, machine, transport).await
+    }
+
+    /// The same on a disk of a simulation.
+    pub async fn start_on(
+        disk: Arc<dyn Disk>,
+        options: Options,
+        machine: M,
+        transport: Arc<dyn Transport>,
+    ) -> Result<Quorum<M>, StartError> {
         let config = Arc::new(options.config()?);
-        let io = |path: &std::path::Path| {
-            let path = path.to_owned();
-            move |error| StartError::Io { path, error }
+        identity::check_options(&options)?;
+        let identities = Identities::load(&disk, &options)?;
+        let store = Store::on(&disk)?;
+        let machine = StateMachine::on(Arc::clone(&disk), machine)
+            .map_err(|error| StartError::Io { path: PathBuf::from(disk.name()), error })?;
+        let membership = store.last_membership().unwrap_or_else(|| machine.membership());
+        let founders = identities.as_ref().and_then(Identities::founders);
+        identity::check_voters(&options, founders.as_ref(), &membership)?;
+        let identities = match identities {
+            Some(identities) => identities,
+            None if !store.is_fresh() => return Err(StartError::NoIdentity { path: PathBuf::from(disk.name()) }),
+            None => Identities::make(&disk, &options)?,
         };
-        crate::journal::make_directory(&options.directory).map_err(io(&options.directory))?;
-        let store = Store::open(&options.directory)?;
-        let machine = StateMachine::open(&options.directory, machine).map_err(io(&options.directory))?;
-        let network = Network::new(&options, Arc::clone(&transport));
+        let identities = Arc::new(identities);
+        let network = Network::new(&options, &identities, transport);
         let fatal = |error: &dyn std::fmt::Display| StartError::Raft { error: error.to_string() };
-        let raft = Raft::new(options.id, config, network, store.clone(), machine.clone());
+        let raft = Raft::new(options.id, config, network.clone(), store.clone(), machine.clone());
         let raft = raft.await.map_err(|error| fatal(&error))?;
         if let Voters::Founding(voters) = &options.voters
             && !raft.is_initialized().await.map_err(|error| fatal(&error))?
@@ -96,8 +133,18 @@ impl<M: Machine> Quorum<M> {
             raft.initialize(founders).await.map_err(|error| fatal(&error))?;
         }
         let leadership = crate::leadership::watch(&raft, &options);
-        let inner =
-            Inner { options, raft, machine, store, transport, leadership, runtime: tokio::runtime::Handle::current() };
+        let inner = Inner {
+            options,
+            raft,
+            machine,
+            store,
+            identities,
+            network,
+            leadership,
+            runtime: tokio::runtime::Handle::current(),
+            receiving: tokio::sync::Mutex::default(),
+            seeking: AtomicBool::new(false),
+        };
         Ok(Quorum { inner: Arc::new(inner) })
     }
 
@@ -150,7 +197,7 @@ impl<M: Machine> Quorum<M> {
 
     /// The connection to the leader closed and cannot be made again: seek another one soon, rather than after the election timeout.
     pub fn leader_connection_lost(&self, leader: u64) {
-        crate::leadership::seek_another(&self.inner.raft, &self.inner.options, leader);
+        crate::leadership::seek_another(&self.inner, leader);
     }
 
     /// Ends this node's part in the quorum; what was asked for is on the disk afterwards.

@@ -11,7 +11,7 @@ use tokio::sync::watch;
 
 use crate::leadership::Leadership;
 use crate::machine::{At, Machine};
-use crate::wire::{self, Answer, Ask, News, Pull, Refusal, Request, Route, WireError};
+use crate::wire::{self, Answer, Ask, News, Piece, Pull, Refusal, Request, Response, Route, WireError};
 
 /// Why an answer could not be taken.
 #[derive(Debug, Error)]
@@ -38,8 +38,8 @@ pub enum ObserveError {
 struct State<M> {
     machine: M,
     at: At,
-    /// Bytes of a snapshot that is not whole yet, and where it ends.
-    partial: Option<(At, Vec<u8>)>,
+    /// A snapshot that is not whole yet, and its bytes so far.
+    partial: Option<(Piece, Vec<u8>)>,
     voters: BTreeMap<u64, String>,
 }
 
@@ -73,17 +73,19 @@ impl<M: Machine> Observer<M> {
     /// The bytes to give to [`Quorum::handle`](crate::Quorum::handle) of any voter. It answers when there is news, or after `wait`.
     pub fn request(&self, max_bytes: u64, wait: Duration) -> Bytes {
         let state = self.state.lock();
-        let partial = state.partial.as_ref().map(|(at, bytes)| (*at, bytes.len() as u64));
+        let partial = state.partial.as_ref().map(|(of, bytes)| (*of, bytes.len() as u64));
+        let known = *self.leadership.borrow();
+        let known = (known.leader, known.term);
         let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
-        let pull = Pull { after: state.at, max_bytes, wait_ms, partial };
+        let pull = Pull { after: state.at, max_bytes, wait_ms, partial, known };
         let route = Route { cluster: self.cluster_id.to_string(), from: None, to: None };
         wire::encode(&Request { route, ask: Ask::Pull(pull) }, &[])
     }
 
     /// Takes a voter's answer. Whether it brought anything; if not, ask again.
     pub fn take(&self, answer: &Bytes) -> Result<bool, ObserveError> {
-        let (answer, body) = wire::decode::<Answer>(answer)?;
-        let pulled = match answer {
+        let (response, body) = wire::decode::<Response>(answer)?;
+        let pulled = match response.answer {
             Answer::Pulled(pulled) => pulled,
             Answer::Refused(refusal) => return Err(refusal.into()),
             _ => return Err(WireError::Malformed("an answer to something else".to_owned()).into()),
@@ -93,7 +95,7 @@ impl<M: Machine> Observer<M> {
         let before = state.at;
         match pulled.news {
             News::Commands { commands, upto } => state.follow(commands, upto)?,
-            News::Snapshot { at, offset, total } => state.piece(at, offset, total, &body)?,
+            News::Snapshot { of, offset } => state.piece(of, offset, &body)?,
         }
         state.voters = pulled.voters;
         let at = state.at;
@@ -148,24 +150,29 @@ impl<M: Machine> State<M> {
         Ok(())
     }
 
-    fn piece(&mut self, at: At, offset: u64, total: u64, body: &[u8]) -> Result<(), ObserveError> {
-        if at <= self.at {
-            return Err(ObserveError::Gap { got: at.index, applied: self.at.index });
+    fn piece(&mut self, of: Piece, offset: u64, body: &[u8]) -> Result<(), ObserveError> {
+        let gap = ObserveError::Gap { got: of.at.index, applied: self.at.index };
+        if of.at <= self.at {
+            return Err(gap);
         }
         let mut bytes = match self.partial.take() {
-            Some((known, bytes)) if known == at => bytes,
+            Some((known, bytes)) if known == of && offset > 0 => bytes,
             _ => Vec::new(),
         };
         if offset != bytes.len() as u64 {
-            return Err(ObserveError::Gap { got: at.index, applied: self.at.index });
+            return Err(gap);
         }
         bytes.extend_from_slice(body);
-        if (bytes.len() as u64) < total {
-            self.partial = Some((at, bytes));
+        if (bytes.len() as u64) < of.total {
+            self.partial = Some((of, bytes));
             return Ok(());
         }
+        let crc = crc_fast::checksum(crc_fast::CrcAlgorithm::Crc32Iscsi, &bytes);
+        if crc != u64::from(of.crc) {
+            return Err(ObserveError::Snapshot("it is not what was sent".to_owned()));
+        }
         self.machine.restore(&bytes).map_err(ObserveError::Snapshot)?;
-        self.at = at;
+        self.at = of.at;
         Ok(())
     }
 }

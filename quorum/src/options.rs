@@ -125,6 +125,22 @@ pub enum StartError {
         /// What was asked for.
         configured: u64,
     },
+    /// The journal is gone, and with it this node's vote.
+    #[error(
+        "{path} is missing, and other files of the quorum are there: a voter that forgot its vote may elect two leaders. Put it          back, or remove this voter from the quorum, empty its directory, and add it again"
+    )]
+    NoJournal {
+        /// Which file.
+        path: PathBuf,
+    },
+    /// There is a journal, and nothing says whose.
+    #[error(
+        "{path} holds a journal of the quorum, and no quorum.json that says whose: put it back, or empty the directory of them"
+    )]
+    NoIdentity {
+        /// Which directory.
+        path: PathBuf,
+    },
     /// The configured voters are neither those that the quorum was founded with nor those of now.
     #[error(
         "controller.quorum.voters names {configured}, and the quorum's voters are {stored}: set it to these, or unset it \

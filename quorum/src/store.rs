@@ -11,14 +11,19 @@ use std::path::Path;
 use std::sync::Arc;
 
 use openraft::storage::{LogFlushed, RaftLogStorage};
-use openraft::{AnyError, Entry, LogId, LogState, OptionalSend, RaftLogReader, StorageError, StorageIOError, Vote};
+use openraft::{
+    AnyError, Entry, EntryPayload, LogId, LogState, Membership, OptionalSend, RaftLogReader, StorageError,
+    StorageIOError, Vote,
+};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
+use crate::disk::Disk;
 use crate::frame::PAYLOAD_MAX;
 use crate::identity::DirectoryId;
-use crate::journal::{Done, Journal, JournalError};
+use crate::journal::{Directory, Done, Journal, JournalError};
+use crate::machine::At;
 
 /// What the application proposes: text that only it understands.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,6 +54,8 @@ openraft::declare_raft_types!(
         SnapshotData = Cursor<Vec<u8>>,
 );
 
+/// The journal's name.
+pub(crate) const JOURNAL: &str = "quorum.journal";
 /// Journal bytes below which a rewrite is not worth it.
 const REWRITE_MIN: usize = 1 << 20;
 
@@ -131,10 +138,18 @@ pub struct Store {
 type Result<T> = std::result::Result<T, StorageError<u64>>;
 
 impl Store {
-    /// Opens or creates the log in the directory, which must exist.
+    /// Opens or creates the log in the directory.
     pub fn open(directory: &Path) -> std::result::Result<Store, JournalError> {
-        let path = directory.join("quorum.journal");
-        let (journal, payloads) = Journal::open(&path)?;
+        let disk =
+            Directory::open(directory).map_err(|error| JournalError::Io { path: directory.to_owned(), error })?;
+        let disk: Arc<dyn Disk> = Arc::new(disk);
+        Store::on(&disk)
+    }
+
+    /// Opens or creates the log on the disk.
+    pub(crate) fn on(disk: &Arc<dyn Disk>) -> std::result::Result<Store, JournalError> {
+        let path = Path::new(&disk.name()).join(JOURNAL);
+        let (journal, payloads) = Journal::open(disk, JOURNAL)?;
         let mut state = State::default();
         for (number, payload) in payloads.iter().enumerate() {
             let record = serde_json::from_slice(payload).map_err(|error| JournalError::Unknown {
@@ -145,6 +160,52 @@ impl Store {
             state.apply(record, payload.len());
         }
         Ok(Store { shared: Arc::new(Shared { journal, state: Mutex::new(state) }) })
+    }
+
+    /// The last membership in the log, if it holds one.
+    pub(crate) fn last_membership(&self) -> Option<Membership<u64, Peer>> {
+        let state = self.shared.state.lock();
+        state.entries.values().rev().find_map(|entry| match &entry.payload {
+            EntryPayload::Membership(membership) => Some(membership.clone()),
+            _ => None,
+        })
+    }
+
+    /// Whether nothing was ever written.
+    pub(crate) fn is_fresh(&self) -> bool {
+        let state = self.shared.state.lock();
+        state.vote.is_none() && state.entries.is_empty() && state.purged.is_none()
+    }
+
+    /// Commands after `after` up to `upto`, and the last entry they reach to; none if the log no longer goes back that far, or
+    /// holds something else there. At least one command is given, however large.
+    pub(crate) fn commands(&self, after: At, upto: At, max_bytes: u64) -> Option<(Vec<(At, Command)>, At)> {
+        let state = self.shared.state.lock();
+        let known = match state.entries.get(&after.index) {
+            Some(entry) => entry.log_id.leader_id.term == after.term,
+            None => state.purged.map_or(after == At::default(), |id| At::of(&id) == after),
+        };
+        // Nothing at all is known: from the first entry on, whose index is 0.
+        let from = if after == At::default() && state.purged.is_none() { 0 } else { after.index + 1 };
+        if !known && from > 0 {
+            return None;
+        }
+        let (mut commands, mut reached, mut bytes) = (Vec::new(), after, 0);
+        for (_, entry) in state.entries.range(from..=upto.index.max(from)) {
+            let at = At::of(&entry.log_id);
+            if at > upto {
+                break;
+            }
+            if let EntryPayload::Normal(command) = &entry.payload {
+                bytes += command.0.len() as u64;
+                if bytes > max_bytes && !commands.is_empty() {
+                    break;
+                }
+                commands.push((at, command.clone()));
+            }
+            reached = at;
+        }
+        Some((commands, reached))
     }
 
     /// Applies records to memory, and hands them to the journal under the same lock, so that both have one order.

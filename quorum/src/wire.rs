@@ -68,8 +68,16 @@ pub(crate) struct Pull {
     pub(crate) after: At,
     pub(crate) max_bytes: u64,
     pub(crate) wait_ms: u64,
-    /// The snapshot it has a part of: where that one ends, and how many bytes it has.
-    pub(crate) partial: Option<(At, u64)>,
+    /// The snapshot it has a part of, and how many bytes of it.
+    pub(crate) partial: Option<(Piece, u64)>,
+    /// The leader and term that it knows: it is told at once when there are others.
+    pub(crate) known: (Option<u64>, u64),
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Response {
+    pub(crate) from: (u64, DirectoryId),
+    pub(crate) answer: Answer,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -89,15 +97,13 @@ pub(crate) enum Answer {
 
 /// Who a node says it is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Hello {
-    /// Its cluster.
-    pub cluster: String,
+pub(crate) struct Hello {
     /// Its `node.id`.
-    pub id: u64,
+    pub(crate) id: u64,
     /// The id of its directory.
-    pub directory: DirectoryId,
-    /// Whether it holds a place in a quorum already.
-    pub member: bool,
+    pub(crate) directory: DirectoryId,
+    /// Its voters, as far as it knows.
+    pub(crate) voters: Vec<u64>,
 }
 
 /// What an observer gets.
@@ -115,7 +121,15 @@ pub(crate) enum News {
     /// Commands, and how far they bring the observer (there are entries without a command).
     Commands { commands: Vec<(At, Command)>, upto: At },
     /// A piece of a snapshot; the bytes are the body.
-    Snapshot { at: At, offset: u64, total: u64 },
+    Snapshot { of: Piece, offset: u64 },
+}
+
+/// Which snapshot. Two voters' may differ in their bytes, though not in what they say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Piece {
+    pub(crate) at: At,
+    pub(crate) total: u64,
+    pub(crate) crc: u32,
 }
 
 impl Pulled {
@@ -161,6 +175,16 @@ pub enum Refusal {
     /// The bytes say nothing we know.
     #[error("the request cannot be understood: {0}")]
     NotUnderstood(String),
+    /// What the asking node knows is not what was committed.
+    #[error(
+        "entry {index} of term {term} was never committed here: one of the two has lost its files, or is of another cluster"
+    )]
+    Diverged {
+        /// What it says it has.
+        index: u64,
+        /// Of which term.
+        term: u64,
+    },
     /// This node's part in the quorum has ended.
     #[error("this node takes no part in the metadata quorum any more: {0}")]
     Ended(String),

@@ -17,6 +17,7 @@ struct Rule {
 }
 
 const PURE: &[&str] = &[
+    "broker/src/controller/",
     "broker/src/group/",
     "broker/src/fetch/session.rs",
     "broker/src/topics/catalog.rs",

@@ -15,6 +15,8 @@ use super::{Context, Forwarded, Handler, Reply};
 use crate::broker::Broker;
 use crate::config::alter::{self, AlterError, Change, Kind, Settings};
 use crate::config::{ConfigError, group, topic};
+use crate::controller::size_rule::{self, SizeConflict};
+use crate::topics::image::Image;
 use crate::topics::{AlterBrokerConfigsError, AlterConfigsError, names};
 
 /// What has settings, with the protocol's codes.
@@ -157,6 +159,8 @@ fn alter_topic(
     let checked = |before: &Settings| {
         let after = change(before)?;
         topic::validate_all(name, &after, &broker.config())?;
+        let fits = size_rule::check_topic(&broker.topics.image(), name, &after);
+        fits.map_err(|conflict| breaks("max.message.bytes", &conflict))?;
         Ok::<_, AlterError>(after)
     };
     let unknown =
@@ -185,9 +189,15 @@ fn alter_broker(
     let node = broker.node_id();
     let id = match name {
         "" => None,
-        name => Some(check_node(name, node)?),
+        name => Some(check_node(name, node, &broker.topics.image())?),
     };
-    broker.topics.alter_broker_configs(id, validate_only, change).map_err(|error| match error {
+    let checked = |before: &Settings| {
+        let after = change(before)?;
+        let fits = size_rule::check_configs(&broker.topics.image(), id, &after);
+        fits.map_err(|conflict| breaks("message.max.bytes", &conflict))?;
+        Ok::<_, AlterError>(after)
+    };
+    broker.topics.alter_broker_configs(id, validate_only, checked).map_err(|error| match error {
         AlterBrokerConfigsError::Refused(error) => refusal(&error),
         // Kafka's code for it, though the request is well-formed (KAFKA-13609).
         AlterBrokerConfigsError::Invalid(errors) => {
@@ -198,13 +208,19 @@ fn alter_broker(
     })
 }
 
-fn check_node(name: &str, node: i32) -> Result<i32, Failure> {
+/// This broker or another one that is registered.
+fn check_node(name: &str, node: i32, image: &Image) -> Result<i32, Failure> {
     let message = match name.parse::<i32>() {
-        Ok(id) if id == node => return Ok(id),
-        Ok(_) => format!("Unexpected broker id, expected {node}, but received {name}"),
+        Ok(id) if id == node || image.brokers.contains_key(&id) => return Ok(id),
+        Ok(_) if image.brokers.len() < 2 => format!("Unexpected broker id, expected {node}, but received {name}"),
+        Ok(_) => format!("Unexpected broker id: no broker {name} is registered"),
         Err(_) => format!("Node id must be an integer, but it is: {name}"),
     };
     Err(Failure::with(ResponseError::InvalidRequest, message))
+}
+
+fn breaks(key: &str, conflict: &SizeConflict) -> AlterError {
+    AlterError::Config(ConfigError::new(key, None, conflict.to_string()))
 }
 
 fn alter_group(

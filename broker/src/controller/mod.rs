@@ -2,14 +2,20 @@
 //! [`Topics::change`](crate::topics::Topics::change).
 //!
 //! - `election`: who leads a partition, and who may (ISR, ELR).
+//! - `registration`: who may be a broker, what its heartbeats lead to, how it leaves.
+//! - `liveness`: who is heard.
+//! - `size_rule`: what any broker or topic accepts, every broker can fetch.
 //! - `placement`: where new partitions live.
 //! - `reassign`: partitions move to other brokers, and back.
 //! - `leaders`: elections that were asked for, and preferred leaders.
 
 pub mod election;
 pub mod leaders;
+pub mod liveness;
 pub mod placement;
 pub mod reassign;
+pub mod registration;
+pub mod size_rule;
 
 #[cfg(test)]
 pub(crate) mod testing;

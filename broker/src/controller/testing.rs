@@ -32,6 +32,7 @@ impl Cluster {
                 dirs: Vec::new(),
                 message_max_bytes: 1 << 20,
                 replica_fetch_max_bytes: None,
+                write_caching: false,
             };
             cluster.apply(&Record::BrokerRegistered { broker, registration, unclean: false, defaults: DEFAULTS });
             cluster.unfence(broker);

@@ -16,6 +16,8 @@ enum Event {
     Registered {
         unclean: bool,
         everything: bool,
+        /// Topics that do not say otherwise are such topics on it.
+        cached: bool,
     },
     Fenced,
     Unfenced,
@@ -33,9 +35,11 @@ impl Catalog {
         let known = self.image().brokers.get(&broker);
         let everything =
             known.is_some_and(|known| known.registration.dirs.iter().any(|dir| !registration.dirs.contains(dir)));
+        let was_cached = known.is_some_and(|known| known.registration.write_caching);
+        let cached = was_cached || registration.write_caching;
         let now = BrokerImage { registration: registration.clone(), fenced: true, in_controlled_shutdown: false };
         Arc::make_mut(&mut self.image_mut().brokers).insert(broker, now);
-        self.follow(broker, Event::Registered { unclean, everything }, defaults);
+        self.follow(broker, Event::Registered { unclean, everything, cached }, defaults);
     }
 
     pub(super) fn fence(&mut self, broker: i32, epoch: i64, defaults: ElectionDefaults) -> Result<(), ApplyError> {
@@ -103,9 +107,7 @@ fn follow_topic(
     let rules = rules(topic, &image.cluster_configs, defaults);
     let lossy = match event {
         Event::Registered { everything: true, .. } => true,
-        Event::Registered { unclean: true, .. } => {
-            topic.configs.get("write.caching").is_some_and(|value| value.trim() == "true")
-        }
+        Event::Registered { unclean: true, cached, .. } => is_cached(image, topic, broker, cached),
         _ => false,
     };
     let mut after: Option<TopicImage> = None;
@@ -115,6 +117,13 @@ fn follow_topic(
         }
     }
     after
+}
+
+/// Whether the broker acknowledged for the topic what it had only in memory.
+fn is_cached(image: &Image, topic: &TopicImage, broker: i32, by_its_file: bool) -> bool {
+    let own = image.broker_configs.get(&broker).and_then(|own| own.get("log.write.caching"));
+    let given = topic.configs.get("write.caching").or(own).or_else(|| image.cluster_configs.get("log.write.caching"));
+    given.map_or(by_its_file, |value| value.trim().eq_ignore_ascii_case("true"))
 }
 
 fn follow_partition(

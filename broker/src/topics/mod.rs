@@ -32,6 +32,7 @@ use uuid::Uuid;
 use crate::clock::Clock;
 use crate::config::{Config, TopicConfig};
 use crate::controller::placement::{Broker, State};
+use crate::controller::size_rule;
 use crate::dirs::FailedDir;
 use crate::partition::{Flusher, Partition};
 use crate::replication::View;
@@ -253,8 +254,9 @@ impl Topics {
     pub fn create(&self, commands: &[CreateTopic], validate_only: bool) -> Vec<Result<CreatedTopic, CreateTopicError>> {
         let mut writer = self.writer.lock();
         let config = self.config.load_full();
+        let catalog = &writer.catalog;
         let mut results =
-            writer.catalog.create_topics(commands, &self.rules(writer.catalog.image(), &config, &check_with(&config)));
+            catalog.create_topics(commands, &self.rules(catalog.image(), &config, &check_with(&config, catalog)));
         let records: Vec<Record> = results.iter().flatten().cloned().collect();
         if !validate_only && !records.is_empty() {
             if let Err(error) = self.check_room() {
@@ -325,8 +327,9 @@ impl Topics {
     ) -> Vec<Result<(), AddPartitionsError>> {
         let mut writer = self.writer.lock();
         let config = self.config.load_full();
+        let catalog = &writer.catalog;
         let mut results =
-            writer.catalog.add_partitions(commands, &self.rules(writer.catalog.image(), &config, &check_with(&config)));
+            catalog.add_partitions(commands, &self.rules(catalog.image(), &config, &check_with(&config, catalog)));
         let records: Vec<Record> = results.iter().flatten().cloned().collect();
         if !validate_only && !records.is_empty() {
             if let Err(error) = self.check_room() {
@@ -592,8 +595,11 @@ fn fail_all<T, E: Clone>(results: &mut [Result<T, E>], error: E) {
 }
 
 /// Checks the settings of a topic about to be made.
-fn check_with(config: &Config) -> impl Fn(&str, &Configs) -> Result<(), String> {
-    move |topic, configs| crate::config::topic::validate_all(topic, configs, config).map_err(|error| error.to_string())
+fn check_with<'a>(config: &'a Config, catalog: &'a Catalog) -> impl Fn(&str, &Configs) -> Result<(), String> + 'a {
+    move |topic, configs| {
+        crate::config::topic::validate_all(topic, configs, config).map_err(|error| error.to_string())?;
+        size_rule::check_topic(catalog.image(), topic, configs).map_err(|conflict| conflict.to_string())
+    }
 }
 
 /// A random id as Kafka makes them: not one of the first hundred, which are reserved, and not one whose text begins

@@ -121,6 +121,9 @@ pub struct Registration {
     pub message_max_bytes: u64,
     /// None where it follows the others.
     pub replica_fetch_max_bytes: Option<u64>,
+    /// Its `log.write.caching`: what topics that do not say otherwise have there only in memory.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub write_caching: bool,
 }
 
 /// Where a broker can be reached.
@@ -212,6 +215,7 @@ mod tests {
             dirs: vec!["d".into()],
             message_max_bytes: 5,
             replica_fetch_max_bytes: Some(6),
+            write_caching: true,
         }
     }
 
