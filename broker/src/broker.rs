@@ -12,6 +12,8 @@ use crate::cleaner::{self, Cleaner};
 use crate::clock::Clock;
 use crate::cluster::Cluster;
 use crate::cluster::channel::Channel;
+use crate::cluster::creation::Creations;
+use crate::cluster::producer_ids::ProducerIds;
 use crate::config::Config;
 use crate::config::table::METRICS_LISTENER;
 use crate::coordinator::Groups;
@@ -66,6 +68,10 @@ pub struct Broker {
     pub cleaner: Cleaner,
     /// Who the active controller is, and connections to other nodes.
     pub channel: Channel,
+    /// Topics asked of the controller.
+    pub creations: Creations,
+    /// Producer ids got from the controller.
+    pub producer_ids: ProducerIds,
     /// Incremental fetch sessions.
     pub fetch_sessions: Sessions,
     /// What requests larger than a read buffer may hold together, in KiB.
@@ -138,6 +144,8 @@ impl Broker {
         groups.open_existing(&topics);
         Ok(Arc::new(Broker {
             channel: Channel::new(config.clone(), cluster.clone()),
+            creations: Creations::default(),
+            producer_ids: ProducerIds::default(),
             fetch_sessions: Sessions::new(slots, rand::random()),
             request_budget: Arc::new(Semaphore::new(request_budget_kib as usize)),
             request_budget_kib,

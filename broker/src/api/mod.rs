@@ -13,13 +13,14 @@ use std::pin::Pin;
 use bytes::Bytes;
 use jackdaw_protocol::guard;
 use jackdaw_protocol::messages::{
-    AlterConfigsRequest, AlterReplicaLogDirsRequest, ApiVersionsRequest, CreatePartitionsRequest, CreateTopicsRequest,
-    DeleteGroupsRequest, DeleteRecordsRequest, DeleteTopicsRequest, DescribeClusterRequest, DescribeConfigsRequest,
-    DescribeGroupsRequest, DescribeLogDirsRequest, DescribeProducersRequest, DescribeTopicPartitionsRequest, Encodable,
-    EnvelopeRequest, FetchRequest, FindCoordinatorRequest, HeaderVersion, HeartbeatRequest,
-    IncrementalAlterConfigsRequest, InitProducerIdRequest, JoinGroupRequest, LeaveGroupRequest, ListGroupsRequest,
-    ListOffsetsRequest, ListPartitionReassignmentsRequest, MetadataRequest, OffsetCommitRequest, OffsetDeleteRequest,
-    OffsetFetchRequest, OffsetForLeaderEpochRequest, ProduceRequest, Request, SyncGroupRequest,
+    AllocateProducerIdsRequest, AlterConfigsRequest, AlterReplicaLogDirsRequest, ApiVersionsRequest,
+    CreatePartitionsRequest, CreateTopicsRequest, DeleteGroupsRequest, DeleteRecordsRequest, DeleteTopicsRequest,
+    DescribeClusterRequest, DescribeConfigsRequest, DescribeGroupsRequest, DescribeLogDirsRequest,
+    DescribeProducersRequest, DescribeTopicPartitionsRequest, Encodable, EnvelopeRequest, FetchRequest,
+    FindCoordinatorRequest, HeaderVersion, HeartbeatRequest, IncrementalAlterConfigsRequest, InitProducerIdRequest,
+    JoinGroupRequest, LeaveGroupRequest, ListGroupsRequest, ListOffsetsRequest, ListPartitionReassignmentsRequest,
+    MetadataRequest, OffsetCommitRequest, OffsetDeleteRequest, OffsetFetchRequest, OffsetForLeaderEpochRequest,
+    ProduceRequest, Request, SyncGroupRequest,
 };
 
 pub use context::{ConnectionInfo, Context, Serving};
@@ -30,6 +31,7 @@ use crate::net::Outgoing;
 
 #[cfg(test)]
 mod admin_tests;
+mod allocate_producer_ids;
 mod alter_configs;
 mod alter_replica_log_dirs;
 pub mod api_versions;
@@ -239,6 +241,7 @@ pub static TABLE: &[Row] = &[
     row::<EnvelopeRequest>("Envelope").served_on(Scope::Controller),
     row::<DescribeClusterRequest>("DescribeCluster").served_on(Scope::Everywhere),
     row::<DescribeProducersRequest>("DescribeProducers"),
+    row::<AllocateProducerIdsRequest>("AllocateProducerIds").served_on(Scope::Controller),
     row::<DescribeTopicPartitionsRequest>("DescribeTopicPartitions"),
 ];
 
