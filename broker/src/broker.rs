@@ -23,7 +23,7 @@ use crate::metrics::Metrics;
 use crate::net::{self, ListenError, Registry};
 use crate::partition::Flusher;
 use crate::topics::Topics;
-use crate::{dirs, housekeeping, limits, retention, sketches};
+use crate::{balance, dirs, housekeeping, limits, retention, sketches};
 
 /// Why a broker does not start. Each message says what to do about it.
 #[derive(Debug, thiserror::Error)]
@@ -120,6 +120,7 @@ impl Broker {
         tasks.push(tokio::spawn(retention::run(broker.clone())));
         tasks.push(tokio::spawn(sketches::run(broker.clone())));
         tasks.push(tokio::spawn(cleaner::run(broker.clone())));
+        tasks.push(tokio::spawn(balance::run(broker.clone())));
         if let Some(bound) = metrics {
             tracing::info!(address = %bound.address, "metrics are served at /metrics");
             tasks.push(tokio::spawn(net::serve_metrics(bound, broker.clone())));

@@ -9,6 +9,7 @@
 //! but [`clock`] reads the time; the machines in `group`, `fetch::session` and `topics::catalog` know neither.
 
 pub mod api;
+mod balance;
 pub mod broker;
 pub mod cleaner;
 pub mod clock;

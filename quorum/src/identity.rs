@@ -106,6 +106,17 @@ impl Identities {
         self.known.lock().founders.clone()
     }
 
+    /// The directories of these members, as far as they are known and not in the log yet.
+    pub(crate) fn unlogged(&self, membership: &Membership<u64, Peer>) -> BTreeMap<u64, Peer> {
+        let known = self.known.lock();
+        let directory = |id: &u64| if *id == known.node { Some(known.directory) } else { known.heard.get(id).copied() };
+        let named = |(id, peer): (&u64, &Peer)| {
+            let directory = directory(id).filter(|_| peer.directory.is_none())?;
+            Some((*id, Peer { address: peer.address.clone(), directory: Some(directory) }))
+        };
+        membership.nodes().filter_map(named).collect()
+    }
+
     /// Whether a node that speaks as a member is that member. The first directory that one is heard with is its own, unless the
     /// log names another.
     pub(crate) fn believe(&self, logged: Option<DirectoryId>, (id, other): (u64, DirectoryId)) -> Result<(), Refusal> {

@@ -1,10 +1,11 @@
 //! Who leads, and whether that is us and safe to act on.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use openraft::{Raft, RaftMetrics, ServerState};
+use openraft::{ChangeMembers, Raft, RaftMetrics, ServerState};
 use tokio::sync::watch;
 
 use crate::machine::Machine;
@@ -35,8 +36,8 @@ pub(crate) fn watch(raft: &Raft<TypeConfig>, options: &Options) -> watch::Receiv
             let now = match tokio::time::timeout(lease, metrics.changed()).await {
                 Ok(Ok(())) => judge.judge(&metrics.borrow_and_update()),
                 Ok(Err(_)) => Leadership { leader: None, ready: false, ..*sender.borrow() },
-                // openraft is stuck, in a write perhaps: what it said last is no longer to be relied on.
-                Err(_) => judge.lost(&metrics.borrow()),
+                // openraft is stuck, in a write perhaps: what it said last may no longer hold.
+                Err(_) => judge.silent(&metrics.borrow()),
             };
             sender.send_if_modified(|known| std::mem::replace(known, now) != now);
             if sender.is_closed() || metrics.has_changed().is_err() {
@@ -60,7 +61,9 @@ impl Judge {
     fn judge(&mut self, metrics: &RaftMetrics<u64, Peer>) -> Leadership {
         let term = metrics.current_term;
         let ended = metrics.running_state.is_err();
-        if metrics.state != ServerState::Leader || ended {
+        // A leader that was taken out of the quorum leads on until that is committed, and decides nothing any more.
+        let votes = metrics.membership_config.voter_ids().any(|id| id == self.id);
+        if metrics.state != ServerState::Leader || ended || !votes {
             self.since = None;
             let leader = metrics.current_leader.filter(|leader| *leader != self.id && !ended);
             return Leadership { leader, term, ready: false };
@@ -80,8 +83,11 @@ impl Judge {
         Leadership { leader: Some(self.id), term, ready }
     }
 
-    /// Nothing was heard of openraft for a lease.
-    fn lost(&self, metrics: &RaftMetrics<u64, Peer>) -> Leadership {
+    /// Nothing was heard of openraft for a lease. Whoever is alone is not deposed meanwhile.
+    fn silent(&mut self, metrics: &RaftMetrics<u64, Peer>) -> Leadership {
+        if metrics.membership_config.voter_ids().eq([self.id]) {
+            return self.judge(metrics);
+        }
         let leader = metrics.current_leader.filter(|leader| *leader != self.id);
         Leadership { leader, term: metrics.current_term, ready: false }
     }
@@ -114,4 +120,45 @@ pub(crate) fn seek_another<M: Machine>(inner: &Arc<Inner<M>>, lost: u64) {
             inner.seeking.store(false, Ordering::SeqCst);
         }
     });
+}
+
+/// As long as this node leads, brings to its end what an earlier leader left half-way, and writes into the log which directories
+/// the members have: until all know that, a member that lost its directory may be taken for a new one by those who never heard it.
+pub(crate) fn tend<M: Machine>(inner: &Arc<Inner<M>>) {
+    let (runtime, mut leadership) = (inner.runtime.clone(), inner.leadership.clone());
+    let (inner, pause) = (Arc::downgrade(inner), inner.options.heartbeat);
+    runtime.spawn(async move {
+        while leadership.wait_for(|now| now.ready).await.is_ok() {
+            // The others are heard with the first heartbeats.
+            tokio::time::sleep(pause).await;
+            let Some(inner) = inner.upgrade() else { return };
+            let done = tend_once(&inner).await;
+            drop(inner);
+            if done && leadership.changed().await.is_err() {
+                return;
+            }
+        }
+    });
+}
+
+/// Whether there is no more to do.
+async fn tend_once<M: Machine>(inner: &Inner<M>) -> bool {
+    let _one_at_a_time = inner.changing.lock().await;
+    if !inner.is_leader() {
+        return false;
+    }
+    let membership = inner.effective();
+    let unlogged = inner.identities.unlogged(&membership);
+    let change = if membership.get_joint_config().len() > 1 {
+        // Nothing more is asked for than the voters that it was to have.
+        ChangeMembers::AddVoterIds(BTreeSet::new())
+    } else if unlogged.is_empty() {
+        return membership.nodes().all(|(_, peer)| peer.directory.is_some());
+    } else {
+        ChangeMembers::SetNodes(unlogged)
+    };
+    if let Err(error) = inner.raft.change_membership(change, true).await {
+        tracing::debug!(%error, "the members of the quorum are not tended to yet");
+    }
+    false
 }

@@ -10,6 +10,7 @@
 //! tried again, since the kernel may have dropped what it could not write. What a crash cut off is cut; what is damaged
 //! before the last sync is refused, since a voter that forgets may elect two leaders.
 
+mod compact;
 mod disk;
 mod frame;
 mod identity;

@@ -1,11 +1,12 @@
 //! Who belongs to the quorum, how far each is, and how that changes: one member at a time.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
-use openraft::ChangeMembers;
 use openraft::error::{ChangeMembershipError, ClientWriteError, RaftError};
 use openraft::raft::ClientWriteResponse;
+use openraft::{ChangeMembers, Raft};
 use thiserror::Error;
 
 use crate::identity::DirectoryId;
@@ -85,6 +86,8 @@ pub struct MemberStatus {
     pub matched: Option<u64>,
     /// How long ago it last answered this leader; none for the leader itself, or when it never did.
     pub since_contact: Option<Duration>,
+    /// Why it is of no use though it answers, for example because it lost its directory.
+    pub refused: Option<String>,
 }
 
 /// The state of the quorum, for `DescribeQuorum`.
@@ -96,9 +99,13 @@ pub struct Status {
     pub term: u64,
     /// The last entry that this node has applied: everything up to it is committed.
     pub high_watermark: u64,
+    /// Whether a change of the voters is under way, so that majorities of the old and the new ones are needed.
+    pub changing: bool,
     /// All members.
     pub members: BTreeMap<u64, MemberStatus>,
 }
+
+type Changed = Result<ClientWriteResponse<TypeConfig>, RaftError<u64, ClientWriteError<u64, Peer>>>;
 
 impl<M: Machine> Quorum<M> {
     /// All members, as this node knows them.
@@ -121,11 +128,13 @@ impl<M: Machine> Quorum<M> {
         let status = |(id, member)| {
             let matched = replication.get(&id).copied().flatten().map(|id| id.index);
             let since_contact = self.inner.network.since_contact(id).filter(|_| leads && id != self.inner.options.id);
-            (id, MemberStatus { member, matched, since_contact })
+            let refused = self.inner.network.refused(id);
+            (id, MemberStatus { member, matched, since_contact, refused })
         };
         Status {
             leader: leadership.leader,
             term: leadership.term,
+            changing: metrics.membership_config.membership().get_joint_config().len() > 1,
             high_watermark: self.inner.machine.applied().borrow().index,
             members: self.members().into_iter().map(status).collect(),
         }
@@ -153,7 +162,7 @@ impl<M: Machine> Quorum<M> {
             return Err(not_there(format!("it belongs to a quorum of its own, of nodes {:?}", hello.voters)));
         }
         let peer = Peer { address, directory: Some(hello.directory) };
-        self.within(self.inner.raft.add_learner(id, peer, true)).await
+        self.within(move |raft| async move { raft.add_learner(id, peer, true).await }).await
     }
 
     /// Lets a learner vote.
@@ -162,7 +171,8 @@ impl<M: Machine> Quorum<M> {
             None => Err(MembershipError::Unknown { id }),
             Some(member) if member.voter => Ok(()),
             Some(_) => {
-                self.within(self.inner.raft.change_membership(ChangeMembers::AddVoterIds([id].into()), true)).await
+                let change = ChangeMembers::AddVoterIds([id].into());
+                self.within(|raft| async move { raft.change_membership(change, true).await }).await
             }
         }
     }
@@ -177,16 +187,29 @@ impl<M: Machine> Quorum<M> {
             Some(_) if voters == 1 => return Err(MembershipError::LastVoter { id }),
             Some(_) => ChangeMembers::RemoveVoters([id].into()),
         };
-        self.within(self.inner.raft.change_membership(change, false)).await
+        self.within(|raft| async move { raft.change_membership(change, false).await }).await
     }
 
-    async fn within(
-        &self,
-        change: impl Future<Output = Result<ClientWriteResponse<TypeConfig>, RaftError<u64, ClientWriteError<u64, Peer>>>>,
-    ) -> Result<(), MembershipError> {
+    /// Carries a change out, even when it takes longer than is waited: one left half-way needs two majorities.
+    async fn within<F>(&self, change: impl FnOnce(Raft<TypeConfig>) -> F) -> Result<(), MembershipError>
+    where
+        F: Future<Output = Changed> + Send + 'static,
+    {
         let within = self.inner.options.request_timeout;
-        let Ok(result) = tokio::time::timeout(within, change).await else {
-            return Err(MembershipError::TimedOut { within });
+        let lock = Arc::clone(&self.inner.changing).lock_owned();
+        let one_at_a_time = tokio::time::timeout(within, lock).await.map_err(|_| MembershipError::Busy)?;
+        if !self.inner.is_leader() {
+            return Err(MembershipError::NotLeader { leader: self.inner.leadership.borrow().leader });
+        }
+        let change = change(self.inner.raft.clone());
+        let changed = self.inner.runtime.spawn(async move {
+            let _one_at_a_time = one_at_a_time;
+            change.await
+        });
+        let result = match tokio::time::timeout(within, changed).await {
+            Ok(Ok(result)) => result,
+            Ok(Err(error)) => return Err(MembershipError::Fatal(error.to_string())),
+            Err(_) => return Err(MembershipError::TimedOut { within }),
         };
         match result {
             Ok(_) => Ok(()),

@@ -38,7 +38,15 @@ pub(crate) struct Network {
     configured: Arc<BTreeMap<u64, String>>,
     request_timeout: Duration,
     backoff: Duration,
-    heard: Arc<Mutex<BTreeMap<u64, Instant>>>,
+    heard: Arc<Mutex<BTreeMap<u64, Heard>>>,
+}
+
+/// What was last heard of a member.
+#[derive(Default)]
+struct Heard {
+    answered: Option<Instant>,
+    /// Why it is of no use, if that was the last.
+    refused: Option<String>,
 }
 
 impl Network {
@@ -65,7 +73,12 @@ impl Network {
 
     /// How long ago a member answered.
     pub(crate) fn since_contact(&self, id: u64) -> Option<Duration> {
-        self.heard.lock().get(&id).map(Instant::elapsed)
+        self.heard.lock().get(&id)?.answered.as_ref().map(Instant::elapsed)
+    }
+
+    /// Why a member that answers is of no use, if it is of none.
+    pub(crate) fn refused(&self, id: u64) -> Option<String> {
+        self.heard.lock().get(&id)?.refused.clone()
     }
 
     /// Who is at an address?
@@ -160,12 +173,19 @@ impl Line {
             return Err(self.refuse(&Refusal::OtherNode { own, asked }));
         }
         self.network.identities.believe(self.directory, response.from).map_err(|refusal| self.refuse(&refusal))?;
-        self.network.heard.lock().insert(self.target.id, now());
+        self.network.heard.lock().insert(self.target.id, Heard { answered: Some(now()), refused: None });
         Ok(response.answer)
     }
 
     fn refuse(&self, error: &(impl std::error::Error + 'static)) -> AskError {
-        tracing::warn!(node = self.target.id, address = self.target.address, %error, "a member of the metadata quorum is not usable");
+        let (node, address, why) = (self.target.id, &self.target.address, error.to_string());
+        let mut heard = self.network.heard.lock();
+        let heard = heard.entry(node).or_default();
+        // It is asked with every heartbeat, and need not be complained of as often.
+        if heard.refused.as_ref() != Some(&why) {
+            tracing::warn!(node, address, error = why, "a member of the metadata quorum is of no use");
+            heard.refused = Some(why);
+        }
         AskError::Unreachable(AnyError::new(error))
     }
 }

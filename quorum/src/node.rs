@@ -8,14 +8,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use openraft::error::{ClientWriteError, RaftError};
-use openraft::{Membership, Raft};
+use openraft::{Membership, Raft, ServerState};
 use thiserror::Error;
 use tokio::sync::watch;
 
+use crate::compact;
 use crate::disk::Disk;
 use crate::identity::{self, Identities};
 use crate::journal::Directory;
-use crate::leadership::Leadership;
+use crate::leadership::{self, Leadership};
 use crate::machine::{At, Machine, StateMachine};
 use crate::network::Network;
 use crate::options::{Options, StartError, Voters};
@@ -30,6 +31,12 @@ pub enum ProposeError {
     #[error("this node does not lead the metadata quorum{}", leader.map_or_else(String::new, |leader| format!(": node {leader} does")))]
     NotLeader {
         /// Who leads, if known.
+        leader: Option<u64>,
+    },
+    /// This node led when it was asked, and was deposed before a majority confirmed: it may be carried out yet.
+    #[error("this node was deposed as leader of the metadata quorum meanwhile: the change may be carried out yet")]
+    Deposed {
+        /// Who leads now, if known.
         leader: Option<u64>,
     },
     /// No majority confirmed it in time: it may be carried out yet.
@@ -76,11 +83,22 @@ pub(crate) struct Inner<M: Machine> {
     pub(crate) runtime: tokio::runtime::Handle,
     /// A snapshot of which a part has come.
     pub(crate) receiving: tokio::sync::Mutex<Option<Receiving>>,
+    /// Held while the membership changes.
+    pub(crate) changing: Arc<tokio::sync::Mutex<()>>,
     /// Whether another leader is being sought.
     pub(crate) seeking: AtomicBool,
 }
 
 impl<M: Machine> Inner<M> {
+    /// Whether this node leads and is one of the voters. openraft takes changes of the membership from a leader that has just been
+    /// taken out, too, and is not made for it.
+    pub(crate) fn is_leader(&self) -> bool {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow();
+        let votes = metrics.membership_config.voter_ids().any(|id| id == self.options.id);
+        metrics.state == ServerState::Leader && votes
+    }
+
     /// The members, as the log names them, committed or not.
     pub(crate) fn effective(&self) -> Membership<u64, Peer> {
         self.raft.metrics().borrow().membership_config.membership().clone()
@@ -132,7 +150,7 @@ impl<M: Machine> Quorum<M> {
             let founders: BTreeMap<u64, Peer> = voters.iter().map(|(id, address)| (*id, peer(address))).collect();
             raft.initialize(founders).await.map_err(|error| fatal(&error))?;
         }
-        let leadership = crate::leadership::watch(&raft, &options);
+        let watched = leadership::watch(&raft, &options);
         let inner = Inner {
             options,
             raft,
@@ -140,25 +158,38 @@ impl<M: Machine> Quorum<M> {
             store,
             identities,
             network,
-            leadership,
+            leadership: watched,
             runtime: tokio::runtime::Handle::current(),
             receiving: tokio::sync::Mutex::default(),
+            changing: Arc::default(),
             seeking: AtomicBool::new(false),
         };
-        Ok(Quorum { inner: Arc::new(inner) })
+        let inner = Arc::new(inner);
+        leadership::tend(&inner);
+        compact::by_bytes(&inner);
+        Ok(Quorum { inner })
     }
 
-    /// Proposes a command, and waits until it is applied here.
+    /// Proposes a command, and waits until it is applied here. Only a leader that is ready takes one.
     pub async fn propose(&self, command: Command) -> Result<Reply, ProposeError> {
         let bytes = command.0.len();
         if bytes > COMMAND_MAX {
             return Err(ProposeError::TooLarge { bytes, limit: COMMAND_MAX });
         }
+        let leadership = *self.inner.leadership.borrow();
+        if let Err(fatal) = &self.inner.raft.metrics().borrow().running_state {
+            return Err(ProposeError::Fatal(fatal.to_string()));
+        }
+        if !leadership.ready {
+            return Err(ProposeError::NotLeader { leader: leadership.leader });
+        }
         let within = self.inner.options.request_timeout;
         match tokio::time::timeout(within, self.inner.raft.client_write(command)).await {
             Ok(Ok(written)) => Ok(written.data),
+            // openraft says so when it never took the entry, and also when another leader replaced it in this node's log: yet
+            // another one may still have it.
             Ok(Err(RaftError::APIError(ClientWriteError::ForwardToLeader(to)))) => {
-                Err(ProposeError::NotLeader { leader: to.leader_id.filter(|leader| *leader != self.inner.options.id) })
+                Err(ProposeError::Deposed { leader: to.leader_id.filter(|leader| *leader != self.inner.options.id) })
             }
             Ok(Err(error)) => Err(ProposeError::Fatal(error.to_string())),
             Err(_) => Err(ProposeError::TimedOut { within }),
@@ -197,7 +228,7 @@ impl<M: Machine> Quorum<M> {
 
     /// The connection to the leader closed and cannot be made again: seek another one soon, rather than after the election timeout.
     pub fn leader_connection_lost(&self, leader: u64) {
-        crate::leadership::seek_another(&self.inner, leader);
+        leadership::seek_another(&self.inner, leader);
     }
 
     /// Ends this node's part in the quorum; what was asked for is on the disk afterwards.

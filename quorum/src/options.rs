@@ -41,6 +41,8 @@ pub struct Options {
     pub request_timeout: Duration,
     /// A snapshot is made after this many entries.
     pub snapshot_entries: u64,
+    /// Or after entries of this many bytes; those are all held in memory.
+    pub snapshot_bytes: u64,
     /// Entries that are kept though a snapshot holds them, so that a member that was away for a moment needs no snapshot.
     pub kept_entries: u64,
 }
@@ -62,6 +64,7 @@ impl Options {
             heartbeat: Duration::from_millis(200),
             request_timeout: Duration::from_secs(10),
             snapshot_entries: 10_000,
+            snapshot_bytes: 20 << 20,
             kept_entries: 2_000,
         }
     }

@@ -171,6 +171,11 @@ impl Store {
         })
     }
 
+    /// Bytes of the entries that are kept.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.shared.state.lock().live as u64
+    }
+
     /// Whether nothing was ever written.
     pub(crate) fn is_fresh(&self) -> bool {
         let state = self.shared.state.lock();

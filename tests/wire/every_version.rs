@@ -43,7 +43,9 @@ fn every_advertised_version_of_every_api_is_answered() {
         CreatePartitionsRequest,
         DeleteGroupsRequest,
         IncrementalAlterConfigsRequest,
-        ListPartitionReassignmentsRequest
+        ListPartitionReassignmentsRequest,
+        ElectLeadersRequest,
+        AlterPartitionReassignmentsRequest
     );
     ask!(
         OffsetDeleteRequest,

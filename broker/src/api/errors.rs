@@ -6,11 +6,13 @@ use jackdaw_protocol::messages::ResponseError;
 use jackdaw_protocol::records::BatchError;
 use jackdaw_storage::{AppendError, DeleteRecordsError, ReadError, StorageError};
 
+use crate::controller::leaders::ElectError;
+use crate::controller::reassign::ReassignError;
 use crate::group::GroupError;
 use crate::partition::intake::IntakeError;
 use crate::partition::{NotDurable, NotServed};
 use crate::topics::catalog::{AddPartitionsError, CreateTopicError};
-use crate::topics::{DeleteTopicError, FindError, MoveError};
+use crate::topics::{ChangeError, DeleteTopicError, FindError, MoveError};
 
 /// A wire error, and where the API has room for it what the client should know.
 #[derive(Debug, Clone)]
@@ -194,6 +196,39 @@ pub fn delete_topic(error: &DeleteTopicError) -> Failure {
     let code = match error {
         DeleteTopicError::UnknownTopicId => ResponseError::UnknownTopicId,
         DeleteTopicError::Storage(_) => ResponseError::KafkaStorageError,
+    };
+    Failure::with(code, error.to_string())
+}
+
+/// Why the metadata was not changed.
+pub fn change(error: &ChangeError) -> Failure {
+    let code = match error {
+        ChangeError::NotController { .. } => ResponseError::NotController,
+        ChangeError::Storage(_) => ResponseError::KafkaStorageError,
+    };
+    Failure::with(code, error.to_string())
+}
+
+/// Why no leader was elected.
+pub fn elect(error: &ElectError) -> Failure {
+    let code = match error {
+        ElectError::UnknownTopic(_) | ElectError::UnknownPartition { .. } => ResponseError::UnknownTopicOrPartition,
+        ElectError::NotNeeded => ResponseError::ElectionNotNeeded,
+        ElectError::PreferredNotAvailable => ResponseError::PreferredLeaderNotAvailable,
+        ElectError::NobodyEligible => ResponseError::EligibleLeadersNotAvailable,
+    };
+    Failure::with(code, error.to_string())
+}
+
+/// Why a partition is not reassigned.
+pub fn reassign(error: &ReassignError) -> Failure {
+    let code = match error {
+        ReassignError::UnknownTopic(_) | ReassignError::UnknownPartition { .. } => {
+            ResponseError::UnknownTopicOrPartition
+        }
+        ReassignError::Assignment(_) | ReassignError::UncleanRevert { .. } => ResponseError::InvalidReplicaAssignment,
+        ReassignError::OtherFactor { .. } => ResponseError::InvalidReplicationFactor,
+        ReassignError::NotInProgress => ResponseError::NoReassignmentInProgress,
     };
     Failure::with(code, error.to_string())
 }

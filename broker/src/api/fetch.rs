@@ -264,19 +264,25 @@ impl Fetch {
         if !self.any_cold() {
             return;
         }
-        let mut left = self.max_bytes;
-        let mut slices: Vec<Slice> = Vec::new();
-        for (wanted, partition) in self.session.wanted().iter().zip(&self.targets) {
-            let Ok(partition) = partition else { continue };
-            let limit = usize::try_from(wanted.params.max_bytes).unwrap_or(0).min(left);
-            if let Ok(slice) =
-                partition.log().read(wanted.params.fetch_offset, limit, slices.is_empty(), self.bound(partition))
-            {
-                left = left.saturating_sub(slice.bytes.len());
-                slices.push(slice);
+        let wanted = self.session.wanted().iter().zip(&self.targets);
+        let places = wanted.filter_map(|(wanted, partition)| {
+            let partition = partition.as_ref().ok()?;
+            let limit = usize::try_from(wanted.params.max_bytes).unwrap_or(0);
+            Some((partition.clone(), wanted.params.fetch_offset, limit, self.bound(partition)))
+        });
+        let (places, mut left) = (places.collect::<Vec<_>>(), self.max_bytes);
+        // Finding the records reads an index and the heads of batches: these are as cold as the records.
+        let read_in = move || {
+            let mut is_first = true;
+            for (partition, offset, limit, bound) in places {
+                if let Ok(slice) = partition.log().read(offset, limit.min(left), is_first, bound) {
+                    left = left.saturating_sub(slice.bytes.len());
+                    is_first = false;
+                    slice.populate();
+                }
             }
-        }
-        self.broker.cold_reads(move || slices.iter().for_each(Slice::populate)).await;
+        };
+        self.broker.cold_reads(read_in).await;
     }
 
     fn answer(self, read: Read) -> FetchResponse {

@@ -105,13 +105,21 @@ pub(super) fn code_and_message(result: Result<(), Failure>) -> (i16, Option<StrB
 /// Alters each resource by itself: one that fails leaves the others alone.
 pub(super) fn alter_all(broker: &Broker, wishes: &[Wish], mode: Mode, validate_only: bool) -> Vec<Result<(), Failure>> {
     let twice = named_twice(wishes);
-    let result = |wish: &Wish| {
+    let mut may_elect = false;
+    let mut result = |wish: &Wish| {
         if twice.contains(&(wish.resource_type, wish.name.as_str())) {
             return Err(Failure::with(ResponseError::InvalidRequest, "Each resource must appear at most once."));
         }
+        may_elect |=
+            !validate_only && matches!(Resource::of(wish.resource_type), Some(Resource::Topic | Resource::Broker));
         broker.blocking(|| alter_one(broker, wish, mode, validate_only))
     };
-    wishes.iter().map(result).collect()
+    let results = wishes.iter().map(&mut result).collect();
+    if may_elect {
+        // Unclean elections may have been switched on, for partitions that wait for just that.
+        broker.blocking(|| crate::balance::elect_where_allowed(broker));
+    }
+    results
 }
 
 fn named_twice(wishes: &[Wish]) -> HashSet<(i8, &str)> {

@@ -13,14 +13,14 @@ use std::pin::Pin;
 use bytes::Bytes;
 use jackdaw_protocol::guard;
 use jackdaw_protocol::messages::{
-    AllocateProducerIdsRequest, AlterConfigsRequest, AlterReplicaLogDirsRequest, ApiVersionsRequest,
-    CreatePartitionsRequest, CreateTopicsRequest, DeleteGroupsRequest, DeleteRecordsRequest, DeleteTopicsRequest,
-    DescribeClusterRequest, DescribeConfigsRequest, DescribeGroupsRequest, DescribeLogDirsRequest,
-    DescribeProducersRequest, DescribeTopicPartitionsRequest, Encodable, EnvelopeRequest, FetchRequest,
-    FindCoordinatorRequest, HeaderVersion, HeartbeatRequest, IncrementalAlterConfigsRequest, InitProducerIdRequest,
-    JoinGroupRequest, LeaveGroupRequest, ListGroupsRequest, ListOffsetsRequest, ListPartitionReassignmentsRequest,
-    MetadataRequest, OffsetCommitRequest, OffsetDeleteRequest, OffsetFetchRequest, OffsetForLeaderEpochRequest,
-    ProduceRequest, Request, SyncGroupRequest,
+    AllocateProducerIdsRequest, AlterConfigsRequest, AlterPartitionReassignmentsRequest, AlterReplicaLogDirsRequest,
+    ApiVersionsRequest, CreatePartitionsRequest, CreateTopicsRequest, DeleteGroupsRequest, DeleteRecordsRequest,
+    DeleteTopicsRequest, DescribeClusterRequest, DescribeConfigsRequest, DescribeGroupsRequest, DescribeLogDirsRequest,
+    DescribeProducersRequest, DescribeTopicPartitionsRequest, ElectLeadersRequest, Encodable, EnvelopeRequest,
+    FetchRequest, FindCoordinatorRequest, HeaderVersion, HeartbeatRequest, IncrementalAlterConfigsRequest,
+    InitProducerIdRequest, JoinGroupRequest, LeaveGroupRequest, ListGroupsRequest, ListOffsetsRequest,
+    ListPartitionReassignmentsRequest, MetadataRequest, OffsetCommitRequest, OffsetDeleteRequest, OffsetFetchRequest,
+    OffsetForLeaderEpochRequest, ProduceRequest, Request, SyncGroupRequest,
 };
 
 pub use context::{ConnectionInfo, Context, Serving};
@@ -33,6 +33,7 @@ use crate::net::Outgoing;
 mod admin_tests;
 mod allocate_producer_ids;
 mod alter_configs;
+mod alter_partition_reassignments;
 mod alter_replica_log_dirs;
 pub mod api_versions;
 mod create_partitions;
@@ -46,7 +47,10 @@ mod describe_groups;
 mod describe_log_dirs;
 mod describe_producers;
 mod describe_topic_partitions;
+mod elect_leaders;
 mod envelope;
+#[cfg(test)]
+mod failover_tests;
 mod fetch;
 mod find_coordinator;
 mod group_words;
@@ -64,6 +68,8 @@ mod offset_delete;
 mod offset_fetch;
 mod offset_for_leader_epoch;
 pub mod produce;
+#[cfg(test)]
+mod reassignment_tests;
 mod sync_group;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -235,8 +241,10 @@ pub static TABLE: &[Row] = &[
     row::<DescribeLogDirsRequest>("DescribeLogDirs"),
     forwarded_row::<CreatePartitionsRequest>("CreatePartitions"),
     row::<DeleteGroupsRequest>("DeleteGroups"),
+    forwarded_row::<ElectLeadersRequest>("ElectLeaders"),
     forwarded_row::<IncrementalAlterConfigsRequest>("IncrementalAlterConfigs"),
-    row::<ListPartitionReassignmentsRequest>("ListPartitionReassignments"),
+    forwarded_row::<AlterPartitionReassignmentsRequest>("AlterPartitionReassignments"),
+    forwarded_row::<ListPartitionReassignmentsRequest>("ListPartitionReassignments"),
     row::<OffsetDeleteRequest>("OffsetDelete"),
     row::<EnvelopeRequest>("Envelope").served_on(Scope::Controller),
     row::<DescribeClusterRequest>("DescribeCluster").served_on(Scope::Everywhere),

@@ -165,3 +165,81 @@ pub(super) fn view(
 pub(super) fn topic_name(name: &Arc<str>) -> TopicName {
     TopicName(StrBytes::from_string(name.to_string()))
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+    use std::collections::BTreeMap;
+
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::topics::image::BrokerImage;
+    use crate::topics::record::{Endpoint, Registration};
+
+    fn registered(id: i32, listeners: &[&str], fenced: bool) -> (i32, BrokerImage) {
+        let endpoint = |name: &&str| Endpoint {
+            name: (*name).to_owned(),
+            host: format!("{name}.{id}").to_lowercase(),
+            port: 9000 + id as u16,
+            security_protocol: 0,
+        };
+        let registration = Registration {
+            epoch: 1,
+            incarnation: Uuid::nil(),
+            rack: Some(format!("rack-{id}")),
+            listeners: listeners.iter().map(endpoint).collect(),
+            dirs: Vec::new(),
+            message_max_bytes: 1,
+            replica_fetch_max_bytes: None,
+        };
+        (id, BrokerImage { registration, fenced, in_controlled_shutdown: false })
+    }
+
+    fn brokers(listener: &str, known: Vec<(i32, BrokerImage)>) -> Brokers {
+        let this = Node { id: 1, host: StrBytes::from_static_str("here"), port: 1, rack: None };
+        let mut image = Image::default();
+        image.brokers = Arc::new(known.into_iter().collect::<BTreeMap<_, _>>());
+        Brokers { this, listener: listener.into(), image: Arc::new(image) }
+    }
+
+    #[test]
+    fn a_client_is_told_of_brokers_by_the_listener_it_came_in_on() {
+        let known =
+            || vec![registered(1, &["A", "B"], false), registered(2, &["A", "B"], false), registered(3, &["A"], false)];
+        let hosts = |brokers: &Brokers| brokers.alive().iter().map(|node| node.host.to_string()).collect::<Vec<_>>();
+        assert_eq!(hosts(&brokers("A", known())), ["here", "a.2", "a.3"]);
+        let b = brokers("B", known());
+        assert_eq!(hosts(&b), ["here", "b.2"]);
+        assert_eq!(b.node(3).err(), Some(Absent::NoListener));
+        assert_eq!(b.node(2).unwrap().rack.as_deref(), Some("rack-2"));
+    }
+
+    #[test]
+    fn fenced_brokers_are_left_out_and_named_where_they_are_asked_for() {
+        let brokers = brokers("A", vec![registered(1, &["A"], false), registered(2, &["A"], true)]);
+        let ids = |nodes: Vec<Node>| nodes.into_iter().map(|node| node.id).collect::<Vec<_>>();
+        assert_eq!(ids(brokers.alive()), [1]);
+        assert_eq!(ids(brokers.fenced()), [2]);
+        assert_eq!(brokers.node(2).err(), Some(Absent::Dead));
+        assert_eq!(brokers.node(7).err(), Some(Absent::Dead));
+    }
+
+    #[test]
+    fn the_controller_is_one_that_the_client_can_reach() {
+        let brokers =
+            brokers("A", vec![registered(1, &["A"], false), registered(2, &["A"], false), registered(3, &["A"], true)]);
+        assert_eq!(brokers.controller(Some(2)), BrokerId(2));
+        assert_eq!(brokers.controller(Some(3)), BrokerId(1), "it is fenced");
+        assert_eq!(brokers.controller(Some(100)), BrokerId(1), "it is no broker");
+        assert_eq!(brokers.controller(None), BrokerId(1), "requests are passed on from here");
+    }
+
+    #[test]
+    fn a_broker_that_has_heard_of_none_tells_of_itself() {
+        let alone = brokers("A", Vec::new());
+        assert_eq!(alone.alive().len(), 1);
+        assert_eq!(alone.controller(Some(1)), BrokerId(1));
+    }
+}

@@ -17,5 +17,14 @@ pub mod reassign;
 pub mod registration;
 pub mod size_rule;
 
+use crate::config::Config;
+use crate::topics::record::ElectionDefaults;
+
+/// What holds for partitions whose topic says nothing, as this node is configured.
+pub fn election_defaults(config: &Config) -> ElectionDefaults {
+    let topics = &config.topic_defaults;
+    ElectionDefaults { min_insync_replicas: topics.min_insync_replicas, unclean: topics.unclean_leader_election_enable }
+}
+
 #[cfg(test)]
 pub(crate) mod testing;

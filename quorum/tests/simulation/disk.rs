@@ -49,6 +49,16 @@ impl Platter {
         }
     }
 
+    pub fn lose(&self, name: &str) {
+        self.files.lock().remove(name).unwrap();
+    }
+
+    /// Everything on it.
+    pub fn bytes(&self) -> Vec<(String, Vec<u8>)> {
+        let bytes = |(name, file): (&String, &Content)| (name.clone(), [&file.durable[..], &file.written].concat());
+        self.files.lock().iter().map(bytes).collect()
+    }
+
     /// Whether these bytes are on the disk.
     pub fn holds(&self, text: &str) -> bool {
         let files = self.files.lock();

@@ -25,12 +25,15 @@ async fn a_leader_without_its_majority_says_so_within_the_election_timeout_and_a
     for other in [1, 2, 3] {
         world.net.lock().cut.extend([(old, other), (other, old)]);
     }
+    let (base, proposing) = (leader.read(Ledger::len), leader.clone());
+    let proposed = tokio::spawn(async move { proposing.propose(command(base, "lost")).await });
     let mut leadership = leader.leadership();
     let lost = leadership.wait_for(|now| !now.ready);
-    let lost = tokio::time::timeout(Duration::from_millis(1_500), lost).await.expect("in bounded time").unwrap();
+    let lost = *tokio::time::timeout(Duration::from_millis(1_500), lost).await.expect("in bounded time").unwrap();
     assert_eq!(lost.leader, None);
-    let base = leader.read(Ledger::len);
-    assert!(matches!(leader.propose(command(base, "lost")).await, Err(ProposeError::TimedOut { .. })));
+    let refused = leader.propose(command(base, "refused")).await;
+    assert_eq!(refused, Err(ProposeError::NotLeader { leader: None }), "it does not even try");
+    assert!(matches!(proposed.await.unwrap(), Err(ProposeError::TimedOut { .. })));
     let (new, leader) = world.leader().await;
     assert_ne!(new, old);
     let base = leader.read(Ledger::len);

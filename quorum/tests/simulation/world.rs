@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use jackdaw_quorum::{Options, ProposeError, Quorum, StartError, Voters};
+use jackdaw_quorum::{Observer, Options, ProposeError, Quorum, StartError, Voters};
 use parking_lot::Mutex;
 use rand::rngs::StdRng;
+use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
 
 use crate::disk::Platter;
@@ -100,6 +101,7 @@ impl World {
         tokio::spawn(async move { quorum.shutdown().await });
     }
 
+    /// And the disk is exchanged for an empty one.
     pub fn wipe(&mut self, id: u64) {
         self.crash(id);
         // Even what dies slowly writes nothing any more.
@@ -173,6 +175,28 @@ impl World {
         let word = self.word();
         let Some(leader) = self.ready() else { return };
         tokio::spawn(say(leader, word, Vec::new(), BTreeMap::new(), Arc::clone(&self.oracle)));
+    }
+
+    /// A broker without a vote asks any node that is up, until the world ends.
+    pub fn observe_from_outside(&mut self) -> Observer<Ledger> {
+        let observer = Observer::new(CLUSTER, Ledger::new(&self.oracle));
+        let (asking, net) = (observer.clone(), Arc::downgrade(&self.net));
+        let mut rng = StdRng::seed_from_u64(self.seed);
+        tokio::spawn(async move {
+            while let Some(net) = net.upgrade() {
+                let nodes: Vec<_> = net.lock().nodes.values().cloned().collect();
+                drop(net);
+                tokio::time::sleep(Duration::from_millis(rng.random_range(1..50))).await;
+                let Some(node) = nodes.choose(&mut rng) else { continue };
+                let request = asking.request(rng.random_range(1..2_000), Duration::from_millis(300));
+                let answer = node.handle(request).await;
+                if rng.random_bool(0.9) {
+                    // A refusal is of a node that is just dying, a gap of one that is behind.
+                    let _ = asking.take(&answer);
+                }
+            }
+        });
+        observer
     }
 
     pub async fn heal(&mut self) {

@@ -110,6 +110,9 @@ fn load_topic(
     let mut loaded = HashSet::with_capacity(topic.logs.len());
     for log in chunks.into_iter().flatten() {
         loaded.insert(log.partition());
+        if log.segment_count() > 1 {
+            shared.queue_for_compaction(&log);
+        }
         logs.insert((Arc::clone(&shares.topic), log.partition()), Arc::new(log));
     }
     loaded

@@ -167,6 +167,7 @@ impl FutureLog {
         log.flush()?;
         log.adopt_start(&self.source);
         self.to.logs.lock().insert((Arc::clone(log.topic_arc()), log.partition()), Arc::clone(log));
+        self.to.queue_for_compaction(log);
         if let Some(cleaned) = self.from.cleaned_offset(&self.source) {
             self.to.set_cleaned_offset(log, cleaned)?;
         }

@@ -77,6 +77,7 @@ impl LogDir {
             logs: Mutex::new(BTreeMap::new()),
             checkpointing: Mutex::default(),
             unsketched: Mutex::default(),
+            to_compact: Mutex::default(),
             agenda: Agenda::default(),
             cleaned: Default::default(),
             found_damage: Default::default(),
@@ -121,11 +122,10 @@ impl LogDir {
         self.shared.logs.lock().values().cloned().collect()
     }
 
-    /// The logs that a compaction may find something in: their `cleanup.policy` names compact, and they have more than an
-    /// active segment.
+    /// The logs that a compaction may find something in: their `cleanup.policy` names compact, and they have segments
+    /// beside the active one that were not all compacted. A log to which nothing happens costs nothing.
     pub fn logs_to_compact(&self) -> Vec<Arc<Log>> {
-        let logs = self.shared.logs.lock();
-        logs.values().filter(|log| log.is_compacted() && log.segment_count() > 1).cloned().collect()
+        self.shared.logs_to_compact()
     }
 
     /// Creates an empty log. Its directory becomes durable with its first flush: before that, nothing in it was

@@ -36,6 +36,8 @@ pub(crate) struct Shared {
     pub(super) checkpointing: Mutex<HashSet<(Arc<str>, i32)>>,
     /// Logs with sealed segments that may lack the sketch of their keys.
     pub(super) unsketched: Mutex<BTreeSet<(Arc<str>, i32)>>,
+    /// Logs that a compaction may find something in, and some in which it will not.
+    pub(super) to_compact: Mutex<BTreeSet<(Arc<str>, i32)>>,
     pub(super) cleaned: Cleaned,
     pub(crate) agenda: Agenda,
     pub(super) found_damage: FoundDamage,
@@ -44,6 +46,28 @@ pub(crate) struct Shared {
 impl Shared {
     pub(crate) fn queue_for_sketches(&self, log: &Log) {
         self.unsketched.lock().insert((Arc::clone(log.topic_arc()), log.partition()));
+    }
+
+    /// A log rolled, was loaded or cut, or its policy changed: a compaction may find something in it now.
+    pub(crate) fn queue_for_compaction(&self, log: &Log) {
+        self.to_compact.lock().insert((Arc::clone(log.topic_arc()), log.partition()));
+    }
+
+    /// The logs that a compaction may find something in. Of the others nobody hears before something happens to them, so
+    /// that they cost nothing.
+    pub(super) fn logs_to_compact(&self) -> Vec<Arc<Log>> {
+        // Taken before they are looked at: what happens to one from here on puts it there again.
+        let keys = std::mem::take(&mut *self.to_compact.lock());
+        let (mut found, mut kept) = (Vec::new(), BTreeSet::new());
+        for key in keys {
+            let log = self.logs.lock().get(&key).cloned();
+            if let Some(log) = log.filter(|log| log.has_dirty_segments()) {
+                found.push(log);
+                kept.insert(key);
+            }
+        }
+        self.to_compact.lock().append(&mut kept);
+        found
     }
 
     pub(super) fn create(

@@ -276,6 +276,9 @@ impl Loading<'_> {
             watch: self.watch,
         })?;
         let Loaded { log, checked_bytes, cut_bytes } = loaded;
+        if log.segment_count() > 1 {
+            self.shared.queue_for_compaction(&log);
+        }
         self.shared.logs.lock().insert((Arc::clone(&topic), key.1), Arc::new(log));
         Ok(LoadedLog { topic, partition: key.1, checked_bytes, cut_bytes })
     }

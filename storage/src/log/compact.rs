@@ -65,9 +65,20 @@ impl Log {
         Ok(Some(found))
     }
 
-    /// Whether `cleanup.policy` names compact.
-    pub(crate) fn is_compacted(&self) -> bool {
-        self.config.load().compact
+    /// Whether `cleanup.policy` names compact, and a segment beside the active one holds something that was not compacted.
+    pub(crate) fn has_dirty_segments(&self) -> bool {
+        if !self.config.load().compact || self.segment_count() < 2 {
+            return false;
+        }
+        let active = self.segments.load().last().map_or(0, |active| active.base());
+        self.compaction_bounds().first_dirty().0 < active
+    }
+
+    /// Something happened that may make [`Log::has_dirty_segments`] true: the cleaner has to look.
+    pub(crate) fn queue_for_compaction(&self) {
+        if let Some(shared) = self.shared.upgrade() {
+            shared.queue_for_compaction(self);
+        }
     }
 
     /// The share of the log that a compaction could clean, 0 to 1; `None` where there is nothing to say.

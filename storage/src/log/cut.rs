@@ -142,6 +142,7 @@ impl Log {
         writer.active = active;
         writer.closed_at = None;
         self.stir();
+        self.queue_for_compaction();
         Ok(())
     }
 

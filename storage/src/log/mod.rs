@@ -301,8 +301,13 @@ impl Log {
 
     /// Changes the policy; it holds from the next append on. Logs of one topic may share one.
     pub fn update_config(&self, config: impl Into<Arc<LogConfig>>) {
-        self.config.store(config.into());
+        let config = config.into();
+        let is_compacted = config.compact;
+        self.config.store(config);
         self.stir();
+        if is_compacted {
+            self.queue_for_compaction();
+        }
     }
 
     /// Something may have brought records nearer to their end: retention has to look.

@@ -116,6 +116,7 @@ impl Log {
         }
         to.stir();
         to.config.store(self.config.load_full());
+        to.queue_for_compaction();
         taken();
         self.moved.store(true, Ordering::Release);
         Ok(())

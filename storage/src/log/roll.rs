@@ -211,6 +211,7 @@ impl Log {
         writer.next_asked = false;
         self.untended.store(true, Ordering::Release);
         self.queue_for_sketches();
+        self.queue_for_compaction();
         Ok(())
     }
 

@@ -409,6 +409,39 @@ fn appends_and_reads_go_on_while_segments_are_replaced() {
 }
 
 #[test]
+fn the_cleaner_is_shown_a_log_only_while_a_sealed_segment_is_dirty() {
+    let temp = fast_temp();
+    let dir = open(temp.path(), &compacted());
+    let shown = || dir.logs_to_compact().len();
+    let log = create(&dir, &compacted());
+    let plain = dir.create("plain", uuid::Uuid::from_u128(8), 0, tiny()).unwrap();
+    assert_eq!(shown(), 0, "an active segment alone");
+    seal(&log);
+    seal(&plain);
+    assert_eq!((shown(), shown()), (1, 1), "until it was compacted");
+    while log.compaction_candidate(NOW).unwrap().is_some_and(|dirty| dirty.cleanable_bytes > 0) {
+        compact_once(&log, NOW).unwrap();
+    }
+    assert_eq!(shown(), 0, "nothing is dirty");
+    seal(&log);
+    assert_eq!(shown(), 1, "it rolled");
+    log.update_config(tiny());
+    assert_eq!(shown(), 0, "it is not to be compacted any more");
+    log.update_config(compacted());
+    plain.update_config(compacted());
+    assert_eq!(shown(), 2, "a policy changed");
+    compact_once(&log, NOW).unwrap();
+    assert_eq!(shown(), 1);
+    log.truncate_to(1).unwrap();
+    seal(&log);
+    assert_eq!(shown(), 2, "it was cut, and grew again");
+    drop((log, plain));
+    dir.close().unwrap();
+    drop(dir);
+    assert_eq!(open(temp.path(), &compacted()).logs_to_compact().len(), 2, "a start finds them");
+}
+
+#[test]
 fn the_cleaned_offset_survives_a_restart_and_goes_with_its_log() {
     let temp = fast_temp();
     let dir = open(temp.path(), &compacted());

@@ -1,7 +1,7 @@
 //! Three or five broker processes that are one cluster, to be killed, stopped, frozen, emptied and started again.
 //!
 //! Each node gets the very `server.properties` that `benches/peers/kafka config` prints for Apache Kafka, with the test's own settings
-//! appended. Ports stay the same across restarts. Whatever waits does so for at most [`PATIENCE`], and says what it saw last.
+//! appended. Ports stay the same across restarts. Whatever waits does so for at most a minute, and says what it saw last.
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -23,10 +23,12 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use crate::batch::{self, Batch, Record};
-use crate::broker::{PATIENCE, binary, collect, repository};
+use crate::broker::{binary, collect, repository};
 use crate::requests;
 use crate::wire::Client;
 
+/// No start, election or copy may take longer.
+const PATIENCE: Duration = Duration::from_secs(60);
 /// One answer in a cluster where anybody may be gone.
 const ANSWER: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(10);

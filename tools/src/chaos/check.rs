@@ -82,7 +82,8 @@ fn judge(args: &CheckArgs) -> Result<Report, String> {
     jackdaw_checker::check(&history, &limits).map_err(|error| error.to_string())
 }
 
-fn print(name: &str, report: &Report) -> Result<(), CliError> {
+/// Prints a report for people.
+pub(super) fn print(name: &str, report: &Report) -> Result<(), CliError> {
     for finding in &report.findings {
         print_finding(finding)?;
     }

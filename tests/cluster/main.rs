@@ -1,0 +1,30 @@
+//! Three processes that are one cluster: what it promises while one of them is killed, stopped, frozen or emptied.
+//!
+//! Random faults of all kinds are `jackdaw chaos run`'s; here stands what must be so each time.
+#![allow(clippy::unwrap_used, reason = "a test that meets a surprise should stop right there")]
+#![allow(clippy::disallowed_methods, reason = "a test measures how long things take and looks at the files")]
+
+mod failover;
+mod formation;
+mod replication;
+
+use jackdaw_test_support::Cluster;
+use jackdaw_test_support::batch::{Batch, Record};
+
+/// So many records, each of its own text.
+fn numbered(from: usize, count: usize) -> Batch {
+    Batch::of((from..from + count).map(|number| format!("record {number}")))
+}
+
+fn texts(records: &[Record]) -> Vec<String> {
+    records.iter().map(|record| record.text().to_owned()).collect()
+}
+
+fn expected(count: usize) -> Vec<String> {
+    (0..count).map(|number| format!("record {number}")).collect()
+}
+
+/// Any node but this one.
+fn another(cluster: &Cluster, than: i32) -> i32 {
+    cluster.ids().into_iter().find(|id| *id != than).unwrap()
+}
