@@ -192,6 +192,7 @@ mod tests {
             listeners: listeners.iter().map(endpoint).collect(),
             dirs: Vec::new(),
             message_max_bytes: 1,
+            write_caching: Default::default(),
             replica_fetch_max_bytes: None,
         };
         (id, BrokerImage { registration, fenced, in_controlled_shutdown: false })
