@@ -30,6 +30,7 @@ async fn broker(initial_delay_ms: &str) -> TestBroker {
     let test = TestBroker::start(&[("group.initial.rebalance.delay.ms", initial_delay_ms)]).await;
     let found = test.ask(1, FindCoordinatorRequest::default().with_key(text(GROUP))).await;
     assert_eq!(found.error_code, 0, "{:?}", found.error_message);
+    test.create("orders", 1, &[]);
     test
 }
 
@@ -156,7 +157,6 @@ async fn an_older_state_of_the_metadata_takes_no_partition_away_from_a_coordinat
 #[tokio::test(flavor = "multi_thread")]
 async fn offsets_of_a_topic_that_is_gone_are_forgotten_by_whoever_coordinates_the_group() {
     let test = broker("0").await;
-    test.create("orders", 1, &[]);
     let next = next_coordinator(&test);
     let node = test.broker().node_id();
     next.follow(&test.broker().topics.registry(), node);
