@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::{ArcSwap, Guard};
 use tokio::sync::Semaphore;
@@ -13,6 +14,8 @@ use crate::clock::Clock;
 use crate::cluster::Cluster;
 use crate::cluster::channel::Channel;
 use crate::cluster::creation::Creations;
+use crate::cluster::lifecycle::{self, Lifecycle};
+use crate::cluster::members::{self, Members};
 use crate::cluster::producer_ids::ProducerIds;
 use crate::config::Config;
 use crate::config::table::METRICS_LISTENER;
@@ -45,6 +48,9 @@ pub enum StartError {
     /// A listener cannot be bound.
     #[error(transparent)]
     Listen(#[from] ListenError),
+    /// The cluster does not take this broker.
+    #[error(transparent)]
+    Refused(#[from] lifecycle::Refused),
     /// The system refuses a thread.
     #[error("cannot start a thread: {0}")]
     Thread(#[from] std::io::Error),
@@ -72,6 +78,10 @@ pub struct Broker {
     pub creations: Creations,
     /// Producer ids got from the controller.
     pub producer_ids: ProducerIds,
+    /// Its registration with the cluster.
+    pub lifecycle: Lifecycle,
+    /// The cluster's brokers, while this node is the active controller.
+    pub members: Members,
     /// Incremental fetch sessions.
     pub fetch_sessions: Sessions,
     /// What requests larger than a read buffer may hold together, in KiB.
@@ -125,6 +135,9 @@ impl Broker {
             tracing::info!(address = %bound.address, "metrics are served at /metrics");
             tasks.push(tokio::spawn(net::serve_metrics(bound, broker.clone())));
         }
+        tasks.push(tokio::spawn(members::run(broker.clone())));
+        lifecycle::join(&broker).await?;
+        tasks.push(tokio::spawn(lifecycle::run(broker.clone())));
         tasks.extend(bound.into_iter().map(|bound| tokio::spawn(net::serve(bound, broker.clone()))));
         Ok(Running { broker, listening, tasks })
     }
@@ -147,6 +160,8 @@ impl Broker {
             channel: Channel::new(config.clone(), cluster.clone()),
             creations: Creations::default(),
             producer_ids: ProducerIds::default(),
+            lifecycle: Lifecycle::default(),
+            members: Members::new(Duration::from_millis(config.load().broker_session_timeout_ms)),
             fetch_sessions: Sessions::new(slots, rand::random()),
             request_budget: Arc::new(Semaphore::new(request_budget_kib as usize)),
             request_budget_kib,
@@ -232,8 +247,9 @@ impl Broker {
 }
 
 impl Running {
-    /// Takes no more requests, closes connections, and leaves the data directories clean.
+    /// Hands over what it leads, takes no more requests, closes connections, and leaves the data directories clean.
     pub async fn stop(self) {
+        lifecycle::leave(&self.broker).await;
         self.broker.connections.stop();
         self.broker.groups.stop();
         for task in self.tasks {

@@ -29,12 +29,17 @@ pub(crate) async fn run(broker: Arc<Broker>) {
     };
     let mut dirs: Vec<Upkeep> = broker.flushers().iter().map(upkeep).collect();
     let mut takes_writes = true;
+    let mut online = broker.flushers().len();
     loop {
         ticks.tick().await;
         broker.clock.tick();
         let idle_ms = broker.config().connections_max_idle_ms.unwrap_or(u64::MAX);
         broker.connections.check(broker.clock.coarse_ms(), idle_ms);
         dirs.iter_mut().for_each(|dir| dir.tick(&broker));
+        let still_online = broker.flushers().iter().filter(|flusher| flusher.dir().is_online()).count();
+        if std::mem::replace(&mut online, still_online) != still_online {
+            broker.lifecycle.hurry();
+        }
         if takes_writes && !broker.topics.takes_writes() {
             takes_writes = false;
             tracing::error!(

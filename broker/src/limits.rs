@@ -77,6 +77,15 @@ pub const CLEANER_REST_MIN: Duration = Duration::from_millis(10);
 /// How long a stopping broker waits for its connections to end.
 pub const STOP_DEADLINE: Duration = Duration::from_secs(5);
 
+/// How long a stopping broker tries to hand its partitions over.
+pub const HANDOVER_DEADLINE: Duration = Duration::from_secs(5);
+
+/// How long it still answers afterwards, so that clients and brokers learn from it where its partitions are.
+pub const HANDOVER_GRACE: Duration = Duration::from_millis(100);
+
+/// How long the controller waits for a broker's listener to take a connection.
+pub const DIAL_DEADLINE: Duration = Duration::from_secs(2);
+
 /// An append that takes longer than this has waited for the disk. Well above the time slice of a busy machine, for
 /// which a thread that was merely preempted is away.
 pub const SLOW_APPEND: Duration = Duration::from_millis(20);

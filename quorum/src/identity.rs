@@ -106,15 +106,19 @@ impl Identities {
         self.known.lock().founders.clone()
     }
 
-    /// The directories of these members, as far as they are known and not in the log yet.
-    pub(crate) fn unlogged(&self, membership: &Membership<u64, Peer>) -> BTreeMap<u64, Peer> {
+    /// What is known of these members and is not in the log yet: their directories, and where the configuration says they are.
+    pub(crate) fn unlogged(
+        &self,
+        membership: &Membership<u64, Peer>,
+        address: impl Fn(u64, &Peer) -> String,
+    ) -> BTreeMap<u64, Peer> {
         let known = self.known.lock();
-        let directory = |id: &u64| if *id == known.node { Some(known.directory) } else { known.heard.get(id).copied() };
-        let named = |(id, peer): (&u64, &Peer)| {
-            let directory = directory(id).filter(|_| peer.directory.is_none())?;
-            Some((*id, Peer { address: peer.address.clone(), directory: Some(directory) }))
+        let heard = |id: &u64| if *id == known.node { Some(known.directory) } else { known.heard.get(id).copied() };
+        let now = |(id, peer): (&u64, &Peer)| {
+            let now = Peer { address: address(*id, peer), directory: peer.directory.or_else(|| heard(id)) };
+            (now != *peer).then_some((*id, now))
         };
-        membership.nodes().filter_map(named).collect()
+        membership.nodes().filter_map(now).collect()
     }
 
     /// Whether a node that speaks as a member is that member. The first directory that one is heard with is its own, unless the

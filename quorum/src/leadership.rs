@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use openraft::error::Fatal;
 use openraft::{ChangeMembers, Raft, RaftMetrics, ServerState};
 use tokio::sync::watch;
 
@@ -40,6 +41,11 @@ pub(crate) fn watch(raft: &Raft<TypeConfig>, options: &Options) -> watch::Receiv
                 Err(_) => judge.silent(&metrics.borrow()),
             };
             sender.send_if_modified(|known| std::mem::replace(known, now) != now);
+            let fatal = metrics.borrow().running_state.clone().err().filter(|fatal| *fatal != Fatal::Stopped);
+            if let Some(error) = fatal {
+                tracing::error!(%error, "this node takes no part in the metadata quorum any more");
+                return;
+            }
             if sender.is_closed() || metrics.has_changed().is_err() {
                 sender.send_if_modified(|known| std::mem::take(&mut known.ready));
                 return;
@@ -122,8 +128,8 @@ pub(crate) fn seek_another<M: Machine>(inner: &Arc<Inner<M>>, lost: u64) {
     });
 }
 
-/// As long as this node leads, brings to its end what an earlier leader left half-way, and writes into the log which directories
-/// the members have: until all know that, a member that lost its directory may be taken for a new one by those who never heard it.
+/// As long as this node leads, brings to its end what an earlier leader left half-way, and writes into the log where the
+/// members are and which directories they have: until all know that, a member that lost its directory may be taken for a new one by those who never heard it.
 pub(crate) fn tend<M: Machine>(inner: &Arc<Inner<M>>) {
     let (runtime, mut leadership) = (inner.runtime.clone(), inner.leadership.clone());
     let (inner, pause) = (Arc::downgrade(inner), inner.options.heartbeat);
@@ -148,7 +154,7 @@ async fn tend_once<M: Machine>(inner: &Inner<M>) -> bool {
         return false;
     }
     let membership = inner.effective();
-    let unlogged = inner.identities.unlogged(&membership);
+    let unlogged = inner.identities.unlogged(&membership, |id, peer| inner.network.address(id, peer));
     let change = if membership.get_joint_config().len() > 1 {
         // Nothing more is asked for than the voters that it was to have.
         ChangeMembers::AddVoterIds(BTreeSet::new())

@@ -51,10 +51,12 @@ struct Heard {
 
 impl Network {
     pub(crate) fn new(options: &Options, identities: &Arc<Identities>, transport: Arc<dyn Transport>) -> Network {
-        let configured = match &options.voters {
+        let mut configured = match &options.voters {
             Voters::Founding(voters) => voters.clone(),
             Voters::AsStored => BTreeMap::new(),
         };
+        configured.insert(options.id, options.address.clone());
+        configured.retain(|_, address| !address.is_empty());
         Network {
             cluster: options.cluster_id.clone(),
             identities: Arc::clone(identities),

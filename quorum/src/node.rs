@@ -231,6 +231,15 @@ impl<M: Machine> Quorum<M> {
         leadership::seek_another(&self.inner, leader);
     }
 
+    /// Waits until this node's part in the quorum ends, and says why: a failed write, or [`Quorum::shutdown`]. A node that had a vote
+    /// should not go on without it.
+    pub async fn ended(&self) -> String {
+        let mut metrics = self.inner.raft.metrics();
+        let ended = metrics.wait_for(|now| now.running_state.is_err()).await;
+        let fatal = ended.ok().and_then(|now| now.running_state.clone().err());
+        fatal.map_or_else(|| "it was stopped".to_owned(), |fatal| fatal.to_string())
+    }
+
     /// Ends this node's part in the quorum; what was asked for is on the disk afterwards.
     pub async fn shutdown(&self) {
         if let Err(error) = self.inner.raft.shutdown().await {

@@ -30,7 +30,7 @@ pub struct Options {
     pub cluster_id: String,
     /// `controller.quorum.voters`, or nothing where that is not set.
     pub voters: Voters,
-    /// Where the others reach this node, `host:port`.
+    /// Where the others reach this node, `host:port`; empty where nobody does.
     pub address: String,
     /// A leader that is not heard of for this long is given up, and no other is elected sooner unless it is known to be gone
     /// ([`Quorum::leader_connection_lost`](crate::Quorum::leader_connection_lost)). An election follows within half of it.

@@ -37,6 +37,19 @@ pub(crate) type Offsets = HashMap<(String, i32), i64>;
 
 const VERSION: &str = "0";
 
+/// What the mark of a clean stop says: the epoch that the broker had (KIP-966).
+pub(crate) fn encode_clean_shutdown(broker_epoch: i64) -> Vec<u8> {
+    format!("{{\"version\":0,\"brokerEpoch\":{broker_epoch}}}").into_bytes()
+}
+
+/// The broker epoch in the mark of a clean stop, -1 if it has none: Kafka before 3.8, and our first releases, left none.
+pub(crate) fn decode_clean_shutdown(bytes: &[u8]) -> i64 {
+    let text = std::str::from_utf8(bytes).unwrap_or_default();
+    let value = text.split_once("\"brokerEpoch\"").and_then(|(_, rest)| rest.trim_start().strip_prefix(':'));
+    let digits = value.and_then(|value| value.split([',', '}']).next()).unwrap_or_default();
+    digits.trim().parse().ok().filter(|epoch| *epoch >= 0).unwrap_or(-1)
+}
+
 fn encode_lines(lines: &[String]) -> Vec<u8> {
     let mut text = format!("{VERSION}\n{}\n", lines.len());
     for line in lines {
@@ -212,6 +225,16 @@ pub(crate) fn decode_uuid(text: &str) -> Option<Uuid> {
 #[allow(clippy::unwrap_used, reason = "a panic is a failed test")]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_mark_of_a_clean_stop_tells_the_broker_epoch_if_it_has_one() {
+        assert_eq!(decode_clean_shutdown(&encode_clean_shutdown(17)), 17);
+        assert_eq!(decode_clean_shutdown(&encode_clean_shutdown(-1)), -1);
+        assert_eq!(decode_clean_shutdown(br#"{ "brokerEpoch" : 5 , "version": 0 }"#), 5);
+        for odd in [&b""[..], b"{}", b"{\"brokerEpoch\":x}", b"\"brokerEpoch\"", b"{\"brokerEpoch\":-7}", b"\xff"] {
+            assert_eq!(decode_clean_shutdown(odd), -1);
+        }
+    }
 
     #[test]
     fn ids_are_printed_as_kafka_prints_them() {

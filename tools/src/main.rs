@@ -2,8 +2,10 @@
 #![allow(clippy::disallowed_methods, reason = "a tool runs by the clock of its machine and on the files of its user")]
 
 mod bench;
+mod broker;
 mod chaos;
 mod client;
+mod cluster;
 mod consume;
 mod group;
 mod log;
@@ -33,6 +35,8 @@ enum Command {
     Produce(produce::ProduceArgs),
     Consume(consume::ConsumeArgs),
     Group(group::GroupArgs),
+    Broker(broker::BrokerArgs),
+    Cluster(cluster::ClusterArgs),
     Log(log::LogArgs),
     Bench(bench::BenchArgs),
     Chaos(chaos::ChaosArgs),
@@ -48,6 +52,8 @@ fn main() -> ExitCode {
         Command::Produce(args) => talk(produce::run(args)),
         Command::Consume(args) => talk(consume::run(args)),
         Command::Group(args) => talk(group::run(args)),
+        Command::Broker(args) => talk(broker::run(args)),
+        Command::Cluster(args) => talk(cluster::run(args)),
         Command::Log(args) => log::run(args),
         Command::Chaos(args) => chaos::run(args),
         Command::Bench(args) => match bench::run(&args) {
@@ -77,7 +83,7 @@ fn talk(command: impl Future<Output = Result<(), CliError>>) -> ExitCode {
 
 fn init_log() {
     let filter = tracing_subscriber::EnvFilter::try_from_env("JACKDAW_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info,openraft=off"));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_target(false)

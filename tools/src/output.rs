@@ -167,6 +167,18 @@ fn columns(headings: &[&str], rows: &[Vec<String>]) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
+/// Asks on a terminal; elsewhere nobody can answer, so that `--yes` must be given.
+pub(crate) fn confirmed(question: &str) -> Result<bool, CliError> {
+    if !io::stdin().is_terminal() {
+        return Err(CliError::Usage("there is no terminal to ask on: pass --yes to go on".to_owned()));
+    }
+    let mut err = io::stderr();
+    write!(err, "{question}").and_then(|()| err.flush()).map_err(CliError::io("standard error"))?;
+    let mut answer = String::new();
+    io::stdin().read_line(&mut answer).map_err(CliError::io("standard input"))?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+}
+
 /// Counts what failed; each failure is told when it happens.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {

@@ -83,14 +83,15 @@ async fn serve(config: Config) -> ExitCode {
         _ = interrupt.recv() => return ExitCode::SUCCESS,
     };
     announce(&running);
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
+    let refused = tokio::select! {
+        _ = terminate.recv() => None,
+        _ = interrupt.recv() => None,
+        refused = running.broker.lifecycle.refused() => Some(refused),
+    };
     tracing::info!("stopping");
     running.stop().await;
     tracing::info!("stopped");
-    ExitCode::SUCCESS
+    refused.map_or(ExitCode::SUCCESS, |refused| fail(&refused))
 }
 
 /// Says what is served and how to try it; the line that begins with `ready:` tells scripts that clients may come.

@@ -1,7 +1,6 @@
 //! `jackdaw topic`: create, list, describe, alter and delete topics.
 
 use std::collections::BTreeMap;
-use std::io::{self, IsTerminal, Write};
 
 use clap::{Args, Subcommand};
 use jackdaw_protocol::messages::{
@@ -16,6 +15,7 @@ use serde::Serialize;
 use crate::client::{
     Client, ClientError, EARLIEST, LATEST, READ_UNCOMMITTED, RESOURCE_TOPIC, Topic, code_name, text, topic_name,
 };
+use crate::cluster;
 use crate::log_facts::{self, LogDescription};
 use crate::output::{self, CliError, ConnectArgs, OutputArgs, Tally};
 
@@ -53,6 +53,10 @@ enum TopicCommand {
     },
     /// Add partitions, change settings
     Alter(AlterArgs),
+    /// Move the partitions of a topic to other brokers; change how many copies there are
+    Reassign(cluster::topic::ReassignArgs),
+    /// Let the preferred leaders lead again
+    Elect(cluster::topic::ElectArgs),
     /// Delete topics and all their records
     Delete(DeleteArgs),
 }
@@ -124,6 +128,8 @@ pub(crate) async fn run(args: TopicArgs) -> Result<(), CliError> {
         TopicCommand::List { internal } => list(&client, internal, args.output).await,
         TopicCommand::Describe { names } => describe(&client, &names, args.output).await,
         TopicCommand::Alter(alter) => self::alter(&client, &alter).await,
+        TopicCommand::Reassign(reassign) => cluster::topic::reassign(&client, &reassign, args.output).await,
+        TopicCommand::Elect(elect) => cluster::topic::elect(&client, &elect).await,
         TopicCommand::Delete(delete) => self::delete(&client, &delete).await,
     }
 }
@@ -427,7 +433,8 @@ async fn delete(client: &Client, args: &DeleteArgs) -> Result<(), CliError> {
     if names.is_empty() {
         return tally.finish();
     }
-    if !args.yes && !confirmed(&names)? {
+    let list = names.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(", ");
+    if !args.yes && !output::confirmed(&format!("Delete {list} with all records? [y/N] "))? {
         return Err(CliError::Failed("nothing was deleted".to_owned()));
     }
     delete_named(client, &names, &mut tally).await?;
@@ -452,18 +459,4 @@ async fn delete_named(client: &Client, names: &[&String], tally: &mut Tally) -> 
         }
     }
     Ok(())
-}
-
-/// Asks on a terminal; elsewhere nobody can answer, so that `--yes` must be given.
-fn confirmed(names: &[&String]) -> Result<bool, CliError> {
-    if !io::stdin().is_terminal() {
-        return Err(CliError::Usage("there is no terminal to ask on: pass --yes to delete".to_owned()));
-    }
-    let list = names.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(", ");
-    let mut err = io::stderr();
-    let asked = write!(err, "Delete {list} with all records? [y/N] ").and_then(|()| err.flush());
-    asked.map_err(CliError::io("standard error"))?;
-    let mut answer = String::new();
-    io::stdin().read_line(&mut answer).map_err(CliError::io("standard input"))?;
-    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }

@@ -8,6 +8,7 @@ use jackdaw_storage::{AppendError, DeleteRecordsError, ReadError, StorageError};
 
 use crate::controller::leaders::ElectError;
 use crate::controller::reassign::ReassignError;
+use crate::controller::registration::{BrokerEpochError, RegistrationError};
 use crate::group::GroupError;
 use crate::partition::intake::IntakeError;
 use crate::partition::{NotDurable, NotServed};
@@ -196,6 +197,28 @@ pub fn delete_topic(error: &DeleteTopicError) -> Failure {
     let code = match error {
         DeleteTopicError::UnknownTopicId => ResponseError::UnknownTopicId,
         DeleteTopicError::Storage(_) => ResponseError::KafkaStorageError,
+    };
+    Failure::with(code, error.to_string())
+}
+
+/// Why a broker is not registered.
+pub fn registration(error: &RegistrationError) -> Failure {
+    let code = match error {
+        RegistrationError::Duplicate { .. } => ResponseError::DuplicateBrokerRegistration,
+        RegistrationError::OtherCluster { .. } => ResponseError::InconsistentClusterId,
+        RegistrationError::Invalid { .. } | RegistrationError::DirectoryTaken { .. } => {
+            ResponseError::InvalidRegistration
+        }
+        RegistrationError::Size(_) => ResponseError::InvalidConfig,
+    };
+    Failure::with(code, error.to_string())
+}
+
+/// Why a request of a broker is not of its registered life.
+pub fn broker_epoch(error: BrokerEpochError) -> Failure {
+    let code = match error {
+        BrokerEpochError::NotRegistered { .. } => ResponseError::BrokerIdNotRegistered,
+        BrokerEpochError::Stale { .. } => ResponseError::StaleBrokerEpoch,
     };
     Failure::with(code, error.to_string())
 }

@@ -14,15 +14,18 @@ use bytes::Bytes;
 use jackdaw_protocol::guard;
 use jackdaw_protocol::messages::{
     AllocateProducerIdsRequest, AlterConfigsRequest, AlterPartitionReassignmentsRequest, AlterReplicaLogDirsRequest,
-    ApiVersionsRequest, CreatePartitionsRequest, CreateTopicsRequest, DeleteGroupsRequest, DeleteRecordsRequest,
-    DeleteTopicsRequest, DescribeClusterRequest, DescribeConfigsRequest, DescribeGroupsRequest, DescribeLogDirsRequest,
-    DescribeProducersRequest, DescribeTopicPartitionsRequest, ElectLeadersRequest, Encodable, EnvelopeRequest,
-    FetchRequest, FindCoordinatorRequest, HeaderVersion, HeartbeatRequest, IncrementalAlterConfigsRequest,
-    InitProducerIdRequest, JoinGroupRequest, LeaveGroupRequest, ListGroupsRequest, ListOffsetsRequest,
-    ListPartitionReassignmentsRequest, MetadataRequest, OffsetCommitRequest, OffsetDeleteRequest, OffsetFetchRequest,
-    OffsetForLeaderEpochRequest, ProduceRequest, Request, SyncGroupRequest,
+    ApiVersionsRequest, BrokerHeartbeatRequest, BrokerRegistrationRequest, CreatePartitionsRequest,
+    CreateTopicsRequest, DeleteGroupsRequest, DeleteRecordsRequest, DeleteTopicsRequest, DescribeClusterRequest,
+    DescribeConfigsRequest, DescribeGroupsRequest, DescribeLogDirsRequest, DescribeProducersRequest,
+    DescribeTopicPartitionsRequest, ElectLeadersRequest, Encodable, EnvelopeRequest, FetchRequest,
+    FindCoordinatorRequest, HeaderVersion, HeartbeatRequest, IncrementalAlterConfigsRequest, InitProducerIdRequest,
+    JoinGroupRequest, LeaveGroupRequest, ListGroupsRequest, ListOffsetsRequest, ListPartitionReassignmentsRequest,
+    MetadataRequest, OffsetCommitRequest, OffsetDeleteRequest, OffsetFetchRequest, OffsetForLeaderEpochRequest,
+    ProduceRequest, Request, SyncGroupRequest, UnregisterBrokerRequest,
 };
 
+pub(crate) use broker_heartbeat::write_partitions;
+pub(crate) use broker_registration::TAG as OWN_TAG;
 pub use context::{ConnectionInfo, Context, Serving};
 pub use describe_cluster::CONTROLLERS as CONTROLLER_ENDPOINTS;
 pub use forward::Forwarded;
@@ -36,6 +39,8 @@ mod alter_configs;
 mod alter_partition_reassignments;
 mod alter_replica_log_dirs;
 pub mod api_versions;
+mod broker_heartbeat;
+mod broker_registration;
 mod create_partitions;
 mod create_topics;
 mod delete_groups;
@@ -74,6 +79,7 @@ mod sync_group;
 #[cfg(test)]
 pub(crate) mod testing;
 mod topology;
+mod unregister_broker;
 
 /// What a handler answers.
 ///
@@ -250,6 +256,9 @@ pub static TABLE: &[Row] = &[
     row::<DescribeClusterRequest>("DescribeCluster").served_on(Scope::Everywhere),
     row::<DescribeProducersRequest>("DescribeProducers"),
     row::<AllocateProducerIdsRequest>("AllocateProducerIds").served_on(Scope::Controller),
+    row::<BrokerRegistrationRequest>("BrokerRegistration").served_on(Scope::Controller),
+    row::<BrokerHeartbeatRequest>("BrokerHeartbeat").served_on(Scope::Controller),
+    forwarded_row::<UnregisterBrokerRequest>("UnregisterBroker"),
     row::<DescribeTopicPartitionsRequest>("DescribeTopicPartitions"),
 ];
 

@@ -2,6 +2,8 @@
 
 pub mod channel;
 pub mod creation;
+pub mod lifecycle;
+pub mod members;
 pub mod producer_ids;
 
 use std::collections::BTreeMap;

@@ -35,6 +35,16 @@ impl SecurityProtocol {
         }
     }
 
+    /// Kafka's number of the protocol.
+    pub const fn code(self) -> i16 {
+        match self {
+            Self::Plaintext => 0,
+            Self::Ssl => 1,
+            Self::SaslPlaintext => 2,
+            Self::SaslSsl => 3,
+        }
+    }
+
     fn parse(name: &str) -> Option<Self> {
         [Self::Plaintext, Self::Ssl, Self::SaslPlaintext, Self::SaslSsl]
             .into_iter()

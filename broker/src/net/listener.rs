@@ -112,5 +112,6 @@ fn admit(stream: TcpStream, peer: SocketAddr, listener: &Arc<str>, broker: &Arc<
     tokio::spawn(async move {
         connection::run(stream, info, vitals, broker.clone()).await;
         broker.connections.leave(id, peer.ip());
+        broker.members.connection_closed(broker.clock.monotonic(), id);
     });
 }

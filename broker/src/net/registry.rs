@@ -108,7 +108,8 @@ impl Registry {
             return Err(Refused::PerAddress { address, limit: per_address });
         }
         *held += 1;
-        let id = self.next_id.fetch_add(1, Ordering::Relaxed);
+        // 0 is what came on no connection.
+        let id = self.next_id.fetch_add(1, Ordering::Relaxed) + 1;
         let vitals = Arc::new(Vitals::default());
         connections.by_id.insert(id, vitals.clone());
         Ok((id, vitals))

@@ -149,5 +149,10 @@ fn follow_partition(
     let has_others = !others.is_empty() || partition.elr().iter().any(|replica| *replica != broker);
     let lost = [broker];
     let lost: &[i32] = if lossy && has_others { &lost } else { &[] };
-    settle(partition, &Goal { isr: Some(&others), lost, ..goal }, &may_lead)
+    let mut after = settle(partition, &Goal { isr: Some(&others), lost, ..goal }, &may_lead)?;
+    if matches!(event, Event::Registered { .. }) && after.leader == PartitionImage::NO_LEADER {
+        // Who led has ended, and nobody leads in this epoch any more: the next leader's is the next one.
+        after.leader_epoch = partition.leader_epoch;
+    }
+    Some(after)
 }

@@ -3,11 +3,11 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use super::hosting::FoundLogs;
 use super::image::Image;
-use super::record::Record;
-use super::{StoreError, Topics, Writer, absolute};
+use super::{Topics, absolute};
 use crate::partition::Flusher;
 
 /// Ids with paths.
@@ -26,13 +26,19 @@ impl Topics {
         absent
     }
 
-    /// Remembers the directories that are here, and those that are not for as long as something may be in them.
-    pub(super) fn note_dirs(&self, writer: &mut Writer, found: &FoundLogs) -> Result<(), StoreError> {
-        let known = writer.catalog.image().log_dirs.get(&self.node_id).cloned().unwrap_or_default();
+    /// The directories that are here, and those that are not for as long as something may be in them: what the metadata
+    /// shall remember of this broker, by the registration that follows.
+    pub fn dirs_to_remember(&self) -> BTreeMap<String, String> {
         let mut dirs = self.dirs_here();
-        if found.offline > 0 || !self.failed_dirs.is_empty() {
-            dirs.extend(known.clone());
+        if self.has_offline.load(Ordering::Relaxed) || !self.failed_dirs.is_empty() {
+            dirs.extend(self.image().log_dirs.get(&self.node_id).cloned().unwrap_or_default());
         }
+        dirs
+    }
+
+    /// Whether partitions may be in directories that are not here.
+    pub(super) fn note_offline(&self, found: &FoundLogs) {
+        self.has_offline.store(found.offline > 0, Ordering::Relaxed);
         if found.offline > 0 {
             tracing::error!(
                 partitions = found.offline, absent = %found.absent.join(", "),
@@ -40,13 +46,6 @@ impl Topics {
                  delete the topics to give up what they held"
             );
         }
-        // One directory cannot be missed: without it there is no broker.
-        if dirs == known || (known.is_empty() && dirs.len() < 2) {
-            return Ok(());
-        }
-        self.commit(writer, &[Record::LogDirsChanged { broker: self.node_id, dirs }])?;
-        self.publish_image(writer);
-        Ok(())
     }
 
     fn dirs_here(&self) -> Dirs {

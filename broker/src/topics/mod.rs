@@ -22,6 +22,7 @@ pub mod store;
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -71,6 +72,8 @@ pub struct Topics {
     registry: ArcSwap<Registry>,
     view: Arc<View>,
     producer_ids: Mutex<Range<i64>>,
+    /// Partitions may be in log directories that are not here.
+    has_offline: AtomicBool,
 }
 
 struct Writer {
@@ -152,6 +155,7 @@ impl Topics {
             writer: Mutex::new(Writer { catalog, store }),
             registry: ArcSwap::default(),
             producer_ids: Mutex::new(0..0),
+            has_offline: AtomicBool::new(false),
         };
         topics.host_everything()?;
         Ok(topics)
@@ -168,8 +172,6 @@ impl Topics {
                 "there is no metadata: topics are taken over as found, with default configs"
             );
             self.commit(&mut writer, &adopted)?;
-        } else if writer.catalog.image().partition_count() > 0 {
-            self.commit(&mut writer, &[Record::BrokerStarted { broker: self.node_id }])?;
         }
         found.set_strays_aside(writer.catalog.image(), self.node_id, &self.dirs);
         found.absent = self.absent_dirs(writer.catalog.image());
@@ -177,7 +179,8 @@ impl Topics {
         for (_, error) in self.reconcile(&writer, &touched, &mut found).failed {
             tracing::error!(%error, "a partition is offline");
         }
-        self.note_dirs(&mut writer, &found)
+        self.note_offline(&found);
+        Ok(())
     }
 
     /// What partitions see of the cluster.

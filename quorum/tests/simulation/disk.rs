@@ -27,6 +27,7 @@ pub struct Platter {
     files: Files,
     /// The longest that a sync takes, in milliseconds.
     pub slowness: Arc<AtomicU64>,
+    full: Arc<AtomicBool>,
 }
 
 impl Platter {
@@ -38,6 +39,7 @@ impl Platter {
 
     /// The power is cut: of what was not synced, any first part is there afterwards, and perhaps a broken byte of it.
     pub fn crash(&self, rng: &mut StdRng) {
+        self.full.store(false, Ordering::SeqCst);
         for content in self.files.lock().values_mut() {
             let mut written = std::mem::take(&mut content.written);
             written.truncate(rng.random_range(0..=written.len()));
@@ -47,6 +49,11 @@ impl Platter {
             }
             content.durable.extend(written);
         }
+    }
+
+    /// Nothing can be written, until the power is cut.
+    pub fn fail(&self) {
+        self.full.store(true, Ordering::SeqCst);
     }
 
     pub fn lose(&self, name: &str) {
@@ -100,6 +107,7 @@ impl Disk for Mounted {
             files: Arc::clone(&self.platter.files),
             name: name.to_owned(),
             alive: Arc::clone(&self.alive),
+            full: Arc::clone(&self.platter.full),
         }))
     }
 
@@ -124,11 +132,15 @@ struct Tail {
     files: Files,
     name: String,
     alive: Arc<AtomicBool>,
+    full: Arc<AtomicBool>,
 }
 
 impl Append for Tail {
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         check(&self.alive)?;
+        if self.full.load(Ordering::SeqCst) {
+            return Err(io::Error::other("no space"));
+        }
         if let Some(file) = self.files.lock().get_mut(&self.name) {
             file.written.extend_from_slice(bytes);
         }

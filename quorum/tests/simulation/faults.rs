@@ -73,6 +73,25 @@ async fn a_false_alarm_of_one_voter_costs_an_election_at_most() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_leader_whose_disk_fails_ends_and_says_why() {
+    let mut world = World::of(3, 5).await;
+    let (old, leader) = world.leader().await;
+    world.platters[&old].fail();
+    let base = leader.read(Ledger::len);
+    let refused = leader.propose(command(base, "lost")).await;
+    assert!(matches!(refused, Err(ProposeError::Fatal(_))), "{refused:?}");
+    let why = tokio::time::timeout(Duration::from_secs(5), leader.ended()).await.unwrap();
+    assert!(why.contains("no space"), "{why}");
+    world.pass(Duration::from_secs(1)).await;
+    assert!(!leader.leadership().borrow().ready);
+    let (new, _) = world.leader().await;
+    assert_ne!(new, old);
+    world.crash(old);
+    world.heal().await;
+    world.verify(&[1, 2, 3]).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn everything_acknowledged_survives_a_power_cut_of_all_nodes() {
     for seed in 0..5 {
         let mut world = World::of(3, seed).await;

@@ -76,6 +76,24 @@ async fn one_voter_grows_into_three_and_back_without_losing_anything() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_node_that_was_alone_can_be_reached_when_it_has_got_an_address() {
+    let mut world = World::of(1, 1).await;
+    world.wipe(1);
+    let nowhere = Voters::Founding([(1, String::new())].into());
+    let options = Options { voters: nowhere.clone(), address: String::new(), ..world.options(1) };
+    world.try_start(options).await.unwrap();
+    world.leader().await;
+    world.crash(1);
+    let options = Options { voters: nowhere, ..world.options(1) };
+    world.try_start(options).await.unwrap();
+    world.leader().await;
+    world.join(2).await.unwrap();
+    world.pass(Duration::from_secs(1)).await;
+    assert_eq!(world.node(2).members()[&1].address, address(1));
+    world.verify(&[1, 2]).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_leader_that_was_taken_out_decides_nothing_any_more() {
     for seed in 0..5 {
         let mut world = World::of(3, seed).await;

@@ -11,7 +11,7 @@ use crate::oracle::Ledger;
 use crate::world::World;
 
 /// Seeds of one run of the tests.
-const SEEDS: u64 = 12;
+const SEEDS: u64 = 8;
 /// Faults of one seed.
 const FAULTS: usize = 25;
 

@@ -14,12 +14,12 @@ mod start;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use parking_lot::Mutex;
 use uuid::Uuid;
 
-use crate::checkpoint::{CLEAN_SHUTDOWN, META_PROPERTIES, Meta};
+use crate::checkpoint::{CLEAN_SHUTDOWN, META_PROPERTIES, Meta, decode_clean_shutdown, encode_clean_shutdown};
 use crate::config::{LogConfig, LogDirOptions};
 use crate::disk::{DirLock, Disk, unless_full};
 use crate::error::{OpenError, StorageError};
@@ -43,6 +43,10 @@ pub struct LogDir {
     shared: Arc<Shared>,
     meta: Meta,
     is_fresh: bool,
+    /// Of the broker that stopped cleanly before, -1 if none did.
+    previous_epoch: i64,
+    /// Of the broker that has it open.
+    broker_epoch: AtomicI64,
     threads: usize,
     closed: AtomicBool,
     /// Moves into this directory that the last broker did not finish.
@@ -66,6 +70,7 @@ impl LogDir {
         let meta = read_meta(&disk, &options)?;
         let clean_marker = path.join(CLEAN_SHUTDOWN);
         let clean = disk.exists(&clean_marker);
+        let previous_epoch = disk.read_file(&clean_marker)?.map_or(-1, |mark| decode_clean_shutdown(&mark));
         let closed = take_closed_index(&disk, clean)?;
         if clean {
             // Before anything is loaded: a crash from here on must not look like a clean stop (KAFKA-10471).
@@ -89,7 +94,8 @@ impl LogDir {
         // A start on a full disk serves what is there; the checkpoints of before are as right as they were.
         unless_full(shared.checkpoint_if_due())?;
         let threads = options.recovery_threads;
-        Ok(LogDir { shared, meta, is_fresh, threads, closed: AtomicBool::new(false), interrupted, _lock: lock })
+        let (broker_epoch, closed) = (AtomicI64::new(-1), AtomicBool::new(false));
+        Ok(LogDir { shared, meta, is_fresh, previous_epoch, broker_epoch, threads, closed, interrupted, _lock: lock })
     }
 
     /// Syncs what a start after a crash has found above the recovery points, with one sync of the file system, so that the
@@ -236,7 +242,10 @@ impl LogDir {
             return Err(error);
         }
         let root = self.shared.disk.root();
-        self.shared.disk.replace_file(&root.join(CLEAN_SHUTDOWN), b"{\"version\":0,\"brokerEpoch\":-1}")?;
+        self.shared.disk.replace_file(
+            &root.join(CLEAN_SHUTDOWN),
+            &encode_clean_shutdown(self.broker_epoch.load(Ordering::Relaxed)),
+        )?;
         write_closed_index(&self.shared, &logs, self.threads)?;
         self.shared.disk.sync_dir(root)
     }
@@ -260,6 +269,16 @@ impl LogDir {
     /// Id of the directory itself (KIP-858).
     pub fn directory_id(&self) -> Uuid {
         self.meta.directory_id
+    }
+
+    /// The epoch of the broker that stopped cleanly here before; -1 if none did, or it had none.
+    pub fn previous_broker_epoch(&self) -> i64 {
+        self.previous_epoch
+    }
+
+    /// What a clean stop leaves for the next start as the broker's epoch.
+    pub fn set_broker_epoch(&self, epoch: i64) {
+        self.broker_epoch.store(epoch, Ordering::Relaxed);
     }
 
     /// Whether it was empty when it was opened, and has become a log directory then.

@@ -1,0 +1,232 @@
+//! The brokers of the cluster, as the active controller looks after them: it takes their registrations and heartbeats,
+//! and fences those that are not there any more. What is decided stands in `controller::{registration, liveness}`; here
+//! are the clock, the dials and the metadata.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use crate::broker::Broker;
+use crate::controller::liveness::{Dialed, Due, Liveness};
+use crate::controller::registration::{
+    self, Application, Beat, BrokerEpochError, Presence, RegistrationError, Verdict,
+};
+use crate::limits;
+use crate::net::Peer;
+use crate::topics::ChangeError;
+use crate::topics::record::{ElectionDefaults, Record};
+
+/// Between two attempts to write down that a broker is gone.
+const RETRY_PAUSE: Duration = Duration::from_millis(100);
+
+/// Who is heard.
+pub struct Members {
+    liveness: Mutex<Liveness>,
+    news: Notify,
+}
+
+impl Members {
+    /// Knows nobody. `session` is `broker.session.timeout.ms`.
+    pub fn new(session: Duration) -> Members {
+        Members { liveness: Mutex::new(Liveness::new(session)), news: Notify::new() }
+    }
+
+    /// A connection of this process closed, at that time of the monotonic clock. It may have been a broker's.
+    pub fn connection_closed(&self, now: Duration, connection: u64) {
+        if self.liveness.lock().closed(now, connection) {
+            self.news.notify_one();
+        }
+    }
+}
+
+/// What the rules of elections are where nothing was set at run time.
+pub fn election_defaults(broker: &Broker) -> ElectionDefaults {
+    let config = broker.config();
+    ElectionDefaults {
+        min_insync_replicas: config.topic_defaults.min_insync_replicas,
+        unclean: config.topic_defaults.unclean_leader_election_enable,
+    }
+}
+
+/// Registers a broker, and gives its epoch. `connection` is the one that it asked on; none for the broker in this process,
+/// which needs no heartbeat to be heard and knows the metadata: it is not fenced even for a moment.
+///
+/// # Errors
+/// Outside: this is not the active controller, or the metadata cannot be written. Inside: the refusal.
+pub fn register(
+    broker: &Broker,
+    wish: &Application,
+    connection: Option<u64>,
+) -> Result<Result<i64, RegistrationError>, ChangeError> {
+    let (defaults, cluster_id) = (election_defaults(broker), broker.cluster_id());
+    let is_own = connection.is_none();
+    let now = broker.clock.monotonic();
+    // Whoever was this node before has ended, or we would not be here.
+    let presence = if is_own { Presence::Gone } else { broker.members.liveness.lock().presence(now, wish.broker) };
+    let granted = broker.topics.change(|catalog| {
+        match registration::register(catalog.image(), cluster_id, presence, wish, defaults) {
+            Ok(mut granted) => {
+                if is_own && !granted.records.is_empty() {
+                    let (broker, epoch) = (wish.broker, granted.epoch);
+                    granted.records.push(Record::BrokerUnfenced { broker, epoch, defaults });
+                }
+                (granted.records, Ok(granted.epoch))
+            }
+            Err(refused) => (Vec::new(), Err(refused)),
+        }
+    })?;
+    if let Ok(epoch) = &granted {
+        broker.members.liveness.lock().heard(broker.clock.monotonic(), wish.broker, *epoch, connection);
+        broker.members.news.notify_one();
+    }
+    Ok(granted)
+}
+
+/// Takes a heartbeat.
+///
+/// # Errors
+/// As [`register`].
+pub fn beat(
+    broker: &Broker,
+    said: &Beat,
+    connection: Option<u64>,
+) -> Result<Result<Verdict, BrokerEpochError>, ChangeError> {
+    let defaults = election_defaults(broker);
+    let before = broker.clock.monotonic();
+    let verdict = broker.topics.change(|catalog| match registration::beat(catalog.image(), said, defaults) {
+        Ok(mut verdict) => (std::mem::take(&mut verdict.records), Ok(verdict)),
+        Err(stale) => (Vec::new(), Err(stale)),
+    })?;
+    if verdict.is_ok() {
+        broker.members.liveness.lock().heard(before, said.broker, said.epoch, connection);
+    }
+    Ok(verdict)
+}
+
+/// Takes a broker out of the cluster.
+///
+/// # Errors
+/// As [`register`].
+pub fn unregister(broker: &Broker, id: i32) -> Result<Result<(), BrokerEpochError>, ChangeError> {
+    let defaults = election_defaults(broker);
+    let done = broker.topics.change(|catalog| match registration::unregister(catalog.image(), id, defaults) {
+        Ok(records) => (records, Ok(())),
+        Err(unknown) => (Vec::new(), Err(unknown)),
+    })?;
+    if done.is_ok() {
+        broker.members.liveness.lock().forget(id);
+    }
+    Ok(done)
+}
+
+/// Watches over the brokers while this node is the active controller. Runs until its task is dropped.
+pub(crate) async fn run(broker: Arc<Broker>) {
+    let mut leadership = broker.cluster.leadership();
+    let mut term = None;
+    loop {
+        let now = broker.clock.monotonic();
+        let current = broker.cluster.is_active_controller().then(|| leadership.borrow_and_update().term);
+        if current != term {
+            term = current;
+            begin_or_end(&broker, now, term.is_some());
+        }
+        let (due, wait) = match term {
+            Some(_) => look(&broker, now),
+            None => (Due::default(), Duration::from_secs(3600)),
+        };
+        act(&broker, due);
+        let changed = async {
+            if leadership.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        };
+        tokio::select! {
+            () = tokio::time::sleep(wait) => {}
+            () = broker.members.news.notified() => {}
+            () = changed => {}
+        }
+    }
+}
+
+fn begin_or_end(broker: &Broker, now: Duration, begins: bool) {
+    let mut liveness = broker.members.liveness.lock();
+    if !begins {
+        liveness.end();
+        return;
+    }
+    let image = broker.topics.image();
+    let active = image.brokers.iter().filter(|(_, known)| !known.fenced);
+    liveness.begin(now, active.map(|(id, known)| (*id, known.registration.epoch)));
+}
+
+fn look(broker: &Broker, now: Duration) -> (Due, Duration) {
+    let own = (broker.node_id(), broker.lifecycle.epoch());
+    let mut liveness = broker.members.liveness.lock();
+    if own.1 >= 0 {
+        liveness.heard(now, own.0, own.1, None);
+    }
+    let due = liveness.tick(now);
+    (due, liveness.wait(now))
+}
+
+fn act(broker: &Arc<Broker>, due: Due) {
+    if !due.fence.is_empty() {
+        let broker = broker.clone();
+        tokio::spawn(fence(broker, due.fence));
+    }
+    for (id, epoch) in due.dial {
+        tokio::spawn(dial(broker.clone(), id, epoch));
+    }
+}
+
+/// Writes down that brokers are gone, for as long as this node decides.
+async fn fence(broker: Arc<Broker>, gone: Vec<(i32, i64)>) {
+    let gone = Arc::new(gone);
+    while broker.cluster.is_active_controller() {
+        let (here, ids) = (broker.clone(), gone.clone());
+        let fenced = tokio::task::spawn_blocking(move || {
+            let defaults = election_defaults(&here);
+            here.topics.change(|catalog| {
+                let record = |(id, epoch): &(i32, i64)| registration::fence(catalog.image(), *id, *epoch, defaults);
+                let records: Vec<Record> = ids.iter().filter_map(record).collect();
+                let news = !records.is_empty();
+                (records, news)
+            })
+        });
+        match fenced.await {
+            Ok(Ok(true)) => {
+                tracing::warn!(brokers = ?gone, "brokers are not heard any more: others lead what they led");
+                return;
+            }
+            Ok(Ok(false)) | Err(_) => return,
+            Ok(Err(error)) => {
+                tracing::warn!(%error, brokers = ?gone, "cannot fence brokers yet");
+                tokio::time::sleep(RETRY_PAUSE).await;
+            }
+        }
+    }
+}
+
+/// Finds out whether the process of a broker is there.
+async fn dial(broker: Arc<Broker>, id: i32, epoch: i64) {
+    let image = broker.topics.image();
+    let known = image.broker_of_epoch(id, epoch).map(|known| &known.registration.listeners);
+    let own = broker.channel.broker_address(&image, id);
+    let address = own.or_else(|| known?.first().map(|endpoint| (endpoint.host.clone(), endpoint.port)));
+    let found = match address {
+        None => Dialed::Unknown,
+        Some((host, port)) => {
+            let peer = Peer::new(host, port, broker.channel.peer_config());
+            match peer.connect(limits::DIAL_DEADLINE).await {
+                Ok(()) => Dialed::Taken,
+                Err(error) if error.is_refused() => Dialed::Refused,
+                Err(_) => Dialed::Unknown,
+            }
+        }
+    };
+    let due = broker.members.liveness.lock().dialed(broker.clock.monotonic(), id, epoch, found);
+    act(&broker, due);
+    broker.members.news.notify_one();
+}
