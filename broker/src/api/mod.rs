@@ -255,10 +255,10 @@ pub static TABLE: &[Row] = &[
     row::<EnvelopeRequest>("Envelope").served_on(Scope::Controller),
     row::<DescribeClusterRequest>("DescribeCluster").served_on(Scope::Everywhere),
     row::<DescribeProducersRequest>("DescribeProducers"),
-    row::<AllocateProducerIdsRequest>("AllocateProducerIds").served_on(Scope::Controller),
     row::<BrokerRegistrationRequest>("BrokerRegistration").served_on(Scope::Controller),
     row::<BrokerHeartbeatRequest>("BrokerHeartbeat").served_on(Scope::Controller),
     forwarded_row::<UnregisterBrokerRequest>("UnregisterBroker"),
+    row::<AllocateProducerIdsRequest>("AllocateProducerIds").served_on(Scope::Controller),
     row::<DescribeTopicPartitionsRequest>("DescribeTopicPartitions"),
 ];
 
