@@ -56,30 +56,18 @@ const END: &[u8] = b"end";
 type Meta = SnapshotMeta<u64, Peer>;
 type Stored<T> = Result<T, StorageError<u64>>;
 
-/// The last snapshot, which is on the disk.
-#[derive(Clone)]
-pub(crate) struct Kept {
+/// A snapshot, read from the disk: in memory it would be the state once more.
+pub(crate) struct Loaded {
     pub(crate) meta: Meta,
     pub(crate) data: Bytes,
-    pub(crate) crc: u32,
-}
-
-impl Kept {
-    fn new(meta: Meta, data: Vec<u8>) -> Kept {
-        let crc = crc_fast::checksum(crc_fast::CrcAlgorithm::Crc32Iscsi, &data);
-        Kept { meta, data: data.into(), crc: u32::try_from(crc).expect("a CRC of 32 bits") }
-    }
-
-    fn snapshot(&self) -> Snapshot<TypeConfig> {
-        Snapshot { meta: self.meta.clone(), snapshot: Box::new(Cursor::new(self.data.to_vec())) }
-    }
 }
 
 struct State<M> {
     machine: M,
     applied: Option<LogId<u64>>,
     membership: StoredMembership<u64, Peer>,
-    snapshot: Option<Kept>,
+    /// The one on the disk.
+    snapshot: Option<Meta>,
     /// Makes the names of snapshots differ that hold the same entries.
     snapshots: u64,
 }
@@ -130,9 +118,19 @@ impl<M: Machine> StateMachine<M> {
         self.state.lock().membership.membership().clone()
     }
 
-    /// The last snapshot.
-    pub(crate) fn kept(&self) -> Option<Kept> {
-        self.state.lock().snapshot.clone()
+    /// Reads the last snapshot.
+    pub(crate) async fn load(&self) -> io::Result<Option<Loaded>> {
+        let (saving, disk) = (Arc::clone(&self.saving), Arc::clone(&self.disk));
+        let _saving = saving.lock().await;
+        if self.state.lock().snapshot.is_none() {
+            return Ok(None);
+        }
+        let read = tokio::task::spawn_blocking(move || {
+            let bytes = disk.load(SNAPSHOT)?.ok_or(io::ErrorKind::NotFound)?;
+            let (meta, data) = decode(&bytes).map_err(|why| io::Error::other(format!("{SNAPSHOT}: {why}")))?;
+            Ok(Some(Loaded { meta, data: data.into() }))
+        });
+        read.await.unwrap_or_else(|error| Err(io::Error::other(error)))
     }
 
     /// The last entry that was applied.
@@ -168,7 +166,7 @@ impl<M: Machine> State<M> {
         self.machine.restore(&data)?;
         self.applied = meta.last_log_id;
         self.membership = meta.last_membership.clone();
-        self.snapshot = Some(Kept::new(meta, data));
+        self.snapshot = Some(meta);
         Ok(())
     }
 }
@@ -208,15 +206,13 @@ impl<M: Machine> RaftSnapshotBuilder<TypeConfig> for StateMachine<M> {
         let data = data.map_err(|error| StorageIOError::read_state_machine(AnyError::new(&error)))?;
         let saving = Arc::clone(&self.saving);
         let _saving = saving.lock().await;
-        let newer = self.kept().filter(|kept| kept.meta.last_log_id > meta.last_log_id);
-        if let Some(newer) = newer {
-            // One was installed meanwhile; it must not give way to an older one.
-            return Ok(newer.snapshot());
+        let known = self.state.lock().snapshot.as_ref().and_then(|known| known.last_log_id);
+        // One may have been installed meanwhile, and must not give way to an older one.
+        if known <= meta.last_log_id {
+            self.save(&meta, &data).await?;
+            self.state.lock().snapshot = Some(meta.clone());
         }
-        self.save(&meta, &data).await?;
-        let kept = Kept::new(meta, data);
-        self.state.lock().snapshot = Some(kept.clone());
-        Ok(kept.snapshot())
+        Ok(Snapshot { meta, snapshot: Box::new(Cursor::new(data)) })
     }
 }
 
@@ -271,6 +267,8 @@ impl<M: Machine> RaftStateMachine<TypeConfig> for StateMachine<M> {
     }
 
     async fn get_current_snapshot(&mut self) -> Stored<Option<Snapshot<TypeConfig>>> {
-        Ok(self.kept().as_ref().map(Kept::snapshot))
+        let loaded = self.load().await;
+        let loaded = loaded.map_err(|error| StorageIOError::read_snapshot(None, AnyError::new(&error)))?;
+        Ok(loaded.map(|Loaded { meta, data }| Snapshot { meta, snapshot: Box::new(Cursor::new(data.into())) }))
     }
 }

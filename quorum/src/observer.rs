@@ -167,8 +167,7 @@ impl<M: Machine> State<M> {
             self.partial = Some((of, bytes));
             return Ok(());
         }
-        let crc = crc_fast::checksum(crc_fast::CrcAlgorithm::Crc32Iscsi, &bytes);
-        if crc != u64::from(of.crc) {
+        if wire::checksum(&bytes) != of.crc {
             return Err(ObserveError::Snapshot("it is not what was sent".to_owned()));
         }
         self.machine.restore(&bytes).map_err(ObserveError::Snapshot)?;

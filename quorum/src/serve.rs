@@ -141,7 +141,7 @@ async fn pulled<M: Machine>(inner: &Arc<Inner<M>>, pull: Pull) -> Result<(Answer
     // Whichever: the answer is what is known then.
     let _ = tokio::time::timeout(wait, anything).await;
     let upto = *inner.machine.applied().borrow();
-    let (news, body) = news(inner, &pull, upto)?;
+    let (news, body) = news(inner, &pull, upto).await?;
     let now = *inner.leadership.borrow();
     let membership = inner.effective();
     let voter = |id| membership.get_node(&id).map(|peer| (id, inner.network.address(id, peer)));
@@ -149,7 +149,7 @@ async fn pulled<M: Machine>(inner: &Arc<Inner<M>>, pull: Pull) -> Result<(Answer
     Ok((Answer::Pulled(Pulled { leader: now.leader, term: now.term, voters, news }), body))
 }
 
-fn news<M: Machine>(inner: &Inner<M>, pull: &Pull, upto: At) -> Result<(News, Bytes), Refusal> {
+async fn news<M: Machine>(inner: &Inner<M>, pull: &Pull, upto: At) -> Result<(News, Bytes), Refusal> {
     let after = pull.after;
     if upto.index <= after.index {
         // This voter may be behind the one that was asked before.
@@ -160,12 +160,13 @@ fn news<M: Machine>(inner: &Inner<M>, pull: &Pull, upto: At) -> Result<(News, By
         return Ok((News::Commands { commands, upto }, Bytes::new()));
     }
     let diverged = Refusal::Diverged { index: after.index, term: after.term };
-    let kept = inner.machine.kept().ok_or_else(|| diverged.clone())?;
+    let loaded = inner.machine.load().await.map_err(|error| Refusal::Ended(error.to_string()))?;
+    let kept = loaded.ok_or_else(|| diverged.clone())?;
     let at = kept.meta.last_log_id.as_ref().map(At::of).unwrap_or_default();
     if at.index <= after.index {
         return Err(diverged);
     }
-    let of = Piece { at, total: kept.data.len() as u64, crc: kept.crc };
+    let of = Piece { at, total: kept.data.len() as u64, crc: wire::checksum(&kept.data) };
     let offset = pull.partial.filter(|(known, have)| *known == of && *have < of.total).map_or(0, |(_, have)| have);
     let begin = usize::try_from(offset).expect("less than the length of bytes in memory");
     let end = kept.data.len().min(begin.saturating_add(usize::try_from(max_bytes).unwrap_or(usize::MAX).max(1)));

@@ -204,6 +204,12 @@ pub enum WireError {
     Malformed(String),
 }
 
+/// Of a snapshot.
+pub(crate) fn checksum(bytes: &[u8]) -> u32 {
+    let crc = crc_fast::checksum(crc_fast::CrcAlgorithm::Crc32Iscsi, bytes);
+    u32::try_from(crc).expect("a CRC of 32 bits")
+}
+
 pub(crate) fn encode(head: &impl Serialize, body: &[u8]) -> Bytes {
     let head = serde_json::to_vec(head).expect("messages have text keys only");
     let length = u32::try_from(head.len()).expect("commands and batches of them are bounded far below");
