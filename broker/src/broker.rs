@@ -11,21 +11,23 @@ use tokio::task::JoinHandle;
 use crate::api::Serving;
 use crate::cleaner::{self, Cleaner};
 use crate::clock::Clock;
-use crate::cluster::Cluster;
 use crate::cluster::channel::Channel;
 use crate::cluster::creation::Creations;
 use crate::cluster::lifecycle::{self, Lifecycle};
 use crate::cluster::members::{self, Members};
 use crate::cluster::producer_ids::ProducerIds;
-use crate::config::Config;
+use crate::cluster::{Cluster, node};
 use crate::config::table::METRICS_LISTENER;
+use crate::config::{Config, Listener};
 use crate::coordinator::Groups;
 use crate::dirs::Opened;
 use crate::fetch::session::Sessions;
 use crate::metrics::Metrics;
-use crate::net::{self, ListenError, Registry};
+use crate::net::{self, Bound, ListenError, Registry};
 use crate::partition::Flusher;
 use crate::topics::Topics;
+use crate::topics::quorum::Threads;
+use crate::topics::store::{Place, Store, StoreError};
 use crate::{balance, dirs, housekeeping, limits, retention, sketches};
 
 /// Why a broker does not start. Each message says what to do about it.
@@ -107,19 +109,31 @@ impl Broker {
     /// Opens the log directories, binds the listeners and serves. Must run on a multi-thread tokio runtime.
     pub async fn start(config: Config) -> Result<Running, StartError> {
         let clock = Arc::new(Clock::new());
+        let threads = Threads::start()?;
         // Bound before the data is touched: a port that is taken shall not cost a recovery.
         let mut bound = Vec::with_capacity(config.listeners.len());
         for listener in &config.listeners {
             bound.push(net::bind(&listener.name, &listener.host, listener.port).await?);
         }
+        let mut controllers = Vec::with_capacity(config.controller_listeners.len());
+        for Listener { name, host, port, .. } in config.controller_listeners.clone() {
+            let bound = threads.handle().spawn(async move { net::bind(&name, &host, port).await }).await;
+            controllers.push(bound.map_err(std::io::Error::other)??);
+        }
         let metrics = match config.metrics_listener() {
             Some((host, port)) => Some(net::bind(METRICS_LISTENER, &host, port).await?),
             None => None,
         };
-        let broker = tokio::task::block_in_place(|| Broker::open(config, clock))?;
+        let (config, controllers) = Broker::settle_cluster(config, controllers, &threads).await?;
+        let (broker, earlier) = tokio::task::block_in_place(|| Broker::open(config, clock, threads))?;
         let listening: Vec<_> = bound.iter().map(|bound| (bound.name.clone(), bound.address)).collect();
         broker.ports.store(Arc::new(listening.iter().map(|(name, address)| (name.clone(), address.port())).collect()));
-        let mut tasks = vec![tokio::spawn(housekeeping::run(broker.clone()))];
+        let mut tasks = broker.join(controllers);
+        if !broker.cluster.is_alone() {
+            node::catch_up(&broker).await;
+        }
+        tokio::task::block_in_place(|| broker.host(earlier.as_ref()))?;
+        tasks.push(tokio::spawn(housekeeping::run(broker.clone())));
         tasks.push(tokio::spawn(broker.groups.clone().run_timers()));
         for flusher in broker.flushers() {
             let flusher = flusher.clone();
@@ -136,27 +150,47 @@ impl Broker {
             tasks.push(tokio::spawn(net::serve_metrics(bound, broker.clone())));
         }
         tasks.push(tokio::spawn(members::run(broker.clone())));
-        lifecycle::join(&broker).await?;
-        tasks.push(tokio::spawn(lifecycle::run(broker.clone())));
+        if broker.cluster.roles().broker {
+            lifecycle::join(&broker).await?;
+            tasks.push(tokio::spawn(lifecycle::run(broker.clone())));
+        }
         tasks.extend(bound.into_iter().map(|bound| tokio::spawn(net::serve(bound, broker.clone()))));
         Ok(Running { broker, listening, tasks })
     }
 
-    fn open(config: Config, clock: Arc<Clock>) -> Result<Arc<Broker>, StartError> {
+    /// The configuration with the id of the cluster that a fresh node is to be of.
+    async fn settle_cluster(
+        mut config: Config,
+        controllers: Vec<Bound>,
+        threads: &Threads,
+    ) -> Result<(Config, Vec<Bound>), StartError> {
+        if node::is_alone(&config) || config.cluster_id.is_some() || dirs::known_cluster(&config.log_dirs).is_some() {
+            return Ok((config, controllers));
+        }
+        let settled = threads.handle().spawn(async move {
+            config.cluster_id = node::find_cluster(&config, &controllers).await;
+            (config, controllers)
+        });
+        settled.await.map_err(|error| std::io::Error::other(error).into())
+    }
+
+    fn open(config: Config, clock: Arc<Clock>, threads: Threads) -> Result<(Arc<Broker>, Option<Store>), StartError> {
         let Opened { flushers, failed, cluster_id } = dirs::open(&config, &clock)?;
+        let log_dirs: Vec<_> = flushers.iter().map(|flusher| flusher.dir().clone()).collect();
+        let Place { folder, earlier } = Place::find(config.metadata_log_dir.as_deref(), &log_dirs, &failed)?;
+        if let Some(earlier) = earlier.as_ref().filter(|earlier| !earlier.is_empty() && !node::is_alone(&config)) {
+            return Err(StoreError::WasAlone { path: earlier.path() }.into());
+        }
+        let quorum = Arc::new(node::join(&config, threads, &folder, &cluster_id)?);
         let budget = config.queued_max_request_bytes.unwrap_or(limits::REQUEST_BUDGET_BYTES);
         let budget = budget.max(config.socket_request_max_bytes.min(limits::REQUEST_BUDGET_BYTES));
         let request_budget_kib = u32::try_from(budget.div_ceil(1024)).unwrap_or(u32::MAX >> 3);
-        let leader = u64::try_from(config.node_id).ok();
-        let (_, leadership) = tokio::sync::watch::channel(jackdaw_quorum::Leadership { leader, term: 1, ready: true });
-        let cluster = Arc::new(Cluster::new(&config, leadership));
+        let cluster = Arc::new(Cluster::new(&config, quorum.clone()));
         let slots = config.max_incremental_fetch_session_cache_slots;
         let config = Arc::new(ArcSwap::from_pointee(config));
-        let topics = Arc::new(Topics::open(flushers.clone(), failed, config.clone(), clock.clone())?);
-        topics.resume_moves();
+        let topics = Topics::open(quorum, flushers.clone(), failed, config.clone(), clock.clone())?;
         let groups = Arc::new(Groups::new(config.clone(), clock.clone()));
-        groups.open_existing(&topics);
-        Ok(Arc::new(Broker {
+        let broker = Arc::new(Broker {
             channel: Channel::new(config.clone(), cluster.clone()),
             creations: Creations::default(),
             producer_ids: ProducerIds::default(),
@@ -177,7 +211,32 @@ impl Broker {
             groups,
             config,
             flushers,
-        }))
+        });
+        Ok((broker, earlier))
+    }
+
+    /// Takes part in the cluster: others are answered from now on.
+    fn join(self: &Arc<Broker>, controllers: Vec<Bound>) -> Vec<JoinHandle<()>> {
+        let handle = self.topics.quorum().handle();
+        let serve = |bound: Bound| {
+            tracing::info!(name = %bound.name, address = %bound.address, "the controller listener is open");
+            handle.spawn(net::serve(bound, self.clone()))
+        };
+        let mut tasks: Vec<_> = controllers.into_iter().map(serve).collect();
+        if self.topics.quorum().as_observer().is_some() {
+            tasks.push(handle.spawn(node::observe(self.clone())));
+        }
+        tasks
+    }
+
+    /// Opens the partitions that this broker has.
+    fn host(&self, earlier: Option<&Store>) -> Result<(), StartError> {
+        self.topics.host(earlier)?;
+        self.topics.resume_moves();
+        // Coordinators go where the partitions of __consumer_offsets are led.
+        let (groups, node) = (self.groups.clone(), self.node_id());
+        self.topics.on_publish(Arc::new(move |registry| groups.follow(registry, node)));
+        Ok(())
     }
 
     /// The configuration now in effect.
@@ -249,7 +308,9 @@ impl Broker {
 impl Running {
     /// Hands over what it leads, takes no more requests, closes connections, and leaves the data directories clean.
     pub async fn stop(self) {
-        lifecycle::leave(&self.broker).await;
+        if self.broker.cluster.roles().broker {
+            lifecycle::leave(&self.broker).await;
+        }
         self.broker.connections.stop();
         self.broker.groups.stop();
         for task in self.tasks {
@@ -268,6 +329,7 @@ impl Running {
                     tracing::error!(dir = %flusher.dir().path().display(), %error, "not closed cleanly; the next start recovers it");
                 }
             }
+            broker.topics.stop();
         });
     }
 }

@@ -71,7 +71,7 @@ fn open_one(path: &Path, cluster_id: Option<String>, config: &Config, clock: &Ar
 }
 
 /// Of the first directory that has one. One that cannot be read is told of when it is opened.
-fn known_cluster(dirs: &[PathBuf]) -> Option<String> {
+pub(crate) fn known_cluster(dirs: &[PathBuf]) -> Option<String> {
     dirs.iter().find_map(|dir| cluster_id_of(dir).ok().flatten())
 }
 

@@ -48,7 +48,7 @@ impl Handler for ApiVersionsRequest {
 }
 
 fn served(serving: Serving) -> impl Iterator<Item = ApiVersion> {
-    TABLE.iter().filter(move |row| row.scope.is_served(serving)).map(|row| {
+    TABLE.iter().filter(move |row| row.scope.is_served(serving) && row.key != super::quorum::KEY).map(|row| {
         ApiVersion::default().with_api_key(row.key).with_min_version(row.advertised_min).with_max_version(row.max)
     })
 }

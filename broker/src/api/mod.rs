@@ -73,6 +73,7 @@ mod offset_delete;
 mod offset_fetch;
 mod offset_for_leader_epoch;
 pub mod produce;
+pub(crate) mod quorum;
 #[cfg(test)]
 mod reassignment_tests;
 mod sync_group;
@@ -220,6 +221,18 @@ const PRODUCE: Row = Row {
     work: Work::InRuns,
 };
 
+const QUORUM: Row = Row {
+    key: quorum::KEY,
+    name: "Quorum",
+    min: quorum::MESSAGE,
+    max: quorum::WHO,
+    advertised_min: quorum::MESSAGE,
+    scope: Scope::Controller,
+    is_forwarded: false,
+    request_header_version: |_| 1,
+    work: Work::Each(quorum::serve),
+};
+
 /// Every API served, by key.
 pub static TABLE: &[Row] = &[
     PRODUCE,
@@ -260,6 +273,7 @@ pub static TABLE: &[Row] = &[
     forwarded_row::<UnregisterBrokerRequest>("UnregisterBroker"),
     row::<AllocateProducerIdsRequest>("AllocateProducerIds").served_on(Scope::Controller),
     row::<DescribeTopicPartitionsRequest>("DescribeTopicPartitions"),
+    QUORUM,
 ];
 
 /// The row of an API key.

@@ -4,14 +4,17 @@ pub mod channel;
 pub mod creation;
 pub mod lifecycle;
 pub mod members;
+pub(crate) mod node;
 pub mod producer_ids;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use jackdaw_quorum::Leadership;
 use tokio::sync::watch;
 
 use crate::config::{Config, Roles};
+use crate::topics::MetadataQuorum;
 
 /// A controller, and where it is reached.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,19 +31,21 @@ pub struct Cluster {
     roles: Roles,
     voters: BTreeMap<i32, String>,
     bootstrap: Vec<String>,
+    quorum: Arc<MetadataQuorum>,
     leadership: watch::Receiver<Leadership>,
 }
 
 impl Cluster {
-    /// A node of the configured roles, which learns from `leadership` who decides.
-    pub(crate) fn new(config: &Config, leadership: watch::Receiver<Leadership>) -> Cluster {
+    /// A node of the configured roles, with its part in the quorum.
+    pub(crate) fn new(config: &Config, quorum: Arc<MetadataQuorum>) -> Cluster {
         let voters = config.controller_quorum_voters.iter().map(|voter| (voter.id, voter.address.clone()));
         Cluster {
             node_id: config.node_id,
             roles: config.process_roles,
             voters: voters.collect(),
             bootstrap: config.controller_quorum_bootstrap_servers.clone(),
-            leadership,
+            leadership: quorum.leadership(),
+            quorum,
         }
     }
 
@@ -56,7 +61,8 @@ impl Cluster {
 
     /// The voters that are known, with their controller listeners (`host:port`).
     pub fn voters(&self) -> BTreeMap<i32, String> {
-        self.voters.clone()
+        let known = self.quorum.voters();
+        if known.is_empty() { self.voters.clone() } else { known }
     }
 
     /// Where to ask while no controller is known: `controller.quorum.bootstrap.servers`, and the voters.
@@ -65,9 +71,14 @@ impl Cluster {
         self.bootstrap.iter().cloned().chain(voters).collect()
     }
 
-    /// Whether no other node is configured: a quorum of one.
+    /// Whether no other node is known: a quorum of one.
     pub fn is_alone(&self) -> bool {
-        self.bootstrap.is_empty() && self.voters.keys().all(|id| *id == self.node_id)
+        self.bootstrap.is_empty() && self.quorum.is_alone()
+    }
+
+    /// This node's part in the quorum.
+    pub fn quorum(&self) -> &Arc<MetadataQuorum> {
+        &self.quorum
     }
 
     /// Whether this node decides, and everything committed before its leadership is applied here.

@@ -3,6 +3,7 @@
 mod answers;
 mod buffers;
 mod connection;
+mod early;
 mod link;
 mod listener;
 mod metrics;
@@ -11,6 +12,7 @@ mod peer;
 mod registry;
 
 pub use answers::{Answers, LaterAnswer};
+pub use early::serve_early;
 pub use listener::{Bound, ListenError, bind, serve};
 pub use metrics::serve as serve_metrics;
 pub use outgoing::Outgoing;

@@ -166,7 +166,7 @@ pub enum ApplyError {
 }
 
 /// The state machine.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Catalog {
     image: Image,
     /// Topics with `.` or `_` in their names by [`names::collision_key`].
@@ -174,6 +174,29 @@ pub struct Catalog {
 }
 
 impl Catalog {
+    /// The machine in the state of a snapshot.
+    pub fn restored(image: Image) -> Catalog {
+        let mut catalog = Catalog::default();
+        for topic in image.topics() {
+            catalog.note_name(&topic.name);
+        }
+        catalog.image = image;
+        catalog
+    }
+
+    /// The topic whose name differs only in `.` and `_`, if there is one.
+    #[cfg(test)]
+    pub(super) fn colliding_with(&self, name: &str) -> Option<String> {
+        let key = names::collision_key(name)?;
+        self.colliding.get(&key).and_then(|names| names.first().map(|name| name.to_string()))
+    }
+
+    fn note_name(&mut self, name: &Arc<str>) {
+        if let Some(key) = names::collision_key(name) {
+            self.colliding.entry(key).or_default().insert(name.clone());
+        }
+    }
+
     /// The state.
     pub fn image(&self) -> &Image {
         &self.image
@@ -191,9 +214,7 @@ impl Catalog {
                     return Err(ApplyError::TopicExists(name.clone()));
                 }
                 let name: Arc<str> = name.as_str().into();
-                if let Some(key) = names::collision_key(&name) {
-                    self.colliding.entry(key).or_default().insert(name.clone());
-                }
+                self.note_name(&name);
                 let partitions = new_partitions(&self.image, assignments, &[]);
                 self.image.put(TopicImage { name, id: *id, partitions, configs: configs.clone() });
             }

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use super::hosting::FoundLogs;
 use super::image::{Configs, Image};
 use super::record::Record;
 use super::{AlterConfigsError, Topics};
@@ -33,7 +32,7 @@ impl Topics {
         validate_only: bool,
         change: impl FnOnce(&Configs) -> Result<Configs, E>,
     ) -> Result<(), AlterBrokerConfigsError<E>> {
-        let mut writer = self.writer.lock();
+        let mut writer = self.turn();
         let image = writer.catalog.image();
         let (mut all, mut own) = self.dynamic_layers(image);
         let before = match broker {
@@ -46,16 +45,12 @@ impl Topics {
             Some(id) if id == self.node_id => own.clone_from(&after),
             Some(_) => {}
         }
-        let config = self.config.load().with_dynamic(all, own).map_err(AlterBrokerConfigsError::Invalid)?;
+        self.config.load().with_dynamic(all, own).map_err(AlterBrokerConfigsError::Invalid)?;
         if validate_only || after == before {
             return Ok(());
         }
         self.commit(&mut writer, &[Record::BrokerConfigsChanged { broker, configs: after }])
-            .map_err(|error| AlterBrokerConfigsError::Storage(error.to_string()))?;
-        self.config.store(Arc::new(config));
-        let topics: Vec<_> = writer.catalog.image().topics().map(|topic| topic.id).collect();
-        self.reconcile(&writer, &topics, &mut FoundLogs::default());
-        Ok(())
+            .map_err(|error| AlterBrokerConfigsError::Storage(error.to_string()))
     }
 
     /// Replaces the settings of a group by what `change` makes of them. Waits for the disk.
@@ -67,16 +62,14 @@ impl Topics {
         group: &str,
         change: impl FnOnce(&Configs) -> Result<Configs, E>,
     ) -> Result<(), AlterConfigsError<E>> {
-        let mut writer = self.writer.lock();
+        let mut writer = self.turn();
         let before = writer.catalog.image().group_configs.get(group).cloned().unwrap_or_default();
         let configs = change(&before).map_err(AlterConfigsError::Refused)?;
         if configs == before {
             return Ok(());
         }
         self.commit(&mut writer, &[Record::GroupConfigsChanged { group: group.to_owned(), configs }])
-            .map_err(|error| AlterConfigsError::Storage(error.to_string()))?;
-        self.publish_image(&writer);
-        Ok(())
+            .map_err(|error| AlterConfigsError::Storage(error.to_string()))
     }
 
     /// Puts the settings stored with the metadata into effect, at start, and checks that all topics go with those of
@@ -117,10 +110,10 @@ mod tests {
     use crate::clock::Clock;
     use crate::config::{Config, ConfigSources};
     use crate::partition::Flusher;
-    use crate::topics::OpenError;
     use crate::topics::catalog::CreateTopic;
+    use crate::topics::{MetadataQuorum, OpenError};
 
-    fn open(dir: &Path, overrides: &[(&str, &str)]) -> Result<(Topics, Arc<ArcSwap<Config>>), OpenError> {
+    fn open(dir: &Path, overrides: &[(&str, &str)]) -> Result<(Arc<Topics>, Arc<ArcSwap<Config>>), OpenError> {
         let overrides = overrides.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
         let config = Config::load(&ConfigSources { overrides, ..ConfigSources::default() }).unwrap().config;
         let config = Arc::new(ArcSwap::from_pointee(config));
@@ -128,10 +121,17 @@ mod tests {
         let log = config.load().topic_defaults.log();
         let logs = LogDir::open(dir, LogDirOptions::new(1), &|_| log.clone(), &|_| {}).unwrap();
         let flusher = Flusher::start(Arc::new(logs), clock.clone()).unwrap();
-        Ok((Topics::open(vec![flusher], Vec::new(), config.clone(), clock)?, config))
+        let quorum = MetadataQuorum::alone(1, &dir.join("quorum"), flusher.dir().cluster_id())?;
+        let topics = Topics::open(Arc::new(quorum), vec![flusher], Vec::new(), config.clone(), clock)?;
+        if let Err(error) = topics.host(None) {
+            close(topics);
+            return Err(error);
+        }
+        Ok((topics, config))
     }
 
-    fn close(topics: Topics) {
+    fn close(topics: Arc<Topics>) {
+        topics.stop();
         let flusher = topics.dirs()[0].clone();
         flusher.stop();
         flusher.dir().close().unwrap();

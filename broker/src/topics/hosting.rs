@@ -11,7 +11,7 @@ use super::moves::Moves;
 use super::names;
 use super::placement::{Candidate, choose};
 use super::record::Record;
-use super::store;
+use super::{Topic, store};
 use crate::config::TopicConfig;
 use crate::partition::{Flusher, Partition};
 use crate::replication::View;
@@ -26,13 +26,34 @@ pub(super) struct Opener<'a> {
     /// What is known of each directory.
     pub(super) load: &'a mut [Candidate],
     pub(super) moves: &'a Moves,
+    /// Takes what was hosted and is another broker's now.
+    pub(super) left: &'a mut Vec<Arc<Partition>>,
     /// What the partitions see of the cluster.
     pub(super) view: &'a Arc<View>,
 }
 
 impl Opener<'_> {
+    /// The partition as it should be, given what it was `before`.
+    pub(super) fn settle(
+        &mut self,
+        index: usize,
+        before: Option<&Topic>,
+    ) -> Result<Option<Arc<Partition>>, StorageError> {
+        let is_ours = self.topic.partitions[index].replicas.contains(&self.node_id);
+        match before.and_then(|before| Some((before.image.partitions.get(index)?, before.hosted.get(index)?))) {
+            Some((_, Some(open))) if is_ours => Ok(Some(self.keep(index, open))),
+            Some((_, Some(open))) => {
+                self.left.push(self.keep(index, open));
+                Ok(None)
+            }
+            // One that is offline stays so: an empty log elsewhere would hide that it is.
+            Some((was, None)) if was.replicas.contains(&self.node_id) => Ok(None),
+            _ => self.host(index),
+        }
+    }
+
     /// Keeps an open partition, with the settings and the role of now.
-    pub(super) fn keep(&self, index: usize, open: &Arc<Partition>) -> Arc<Partition> {
+    fn keep(&self, index: usize, open: &Arc<Partition>) -> Arc<Partition> {
         open.set_config(self.config.clone());
         open.update_role(self.view, &self.topic.partitions[index]);
         open.clone()
@@ -40,7 +61,7 @@ impl Opener<'_> {
 
     /// Takes a partition's log among those found, or makes one. None if it is another broker's, or in a directory that is
     /// not here.
-    pub(super) fn host(&mut self, index: usize) -> Result<Option<Arc<Partition>>, StorageError> {
+    fn host(&mut self, index: usize) -> Result<Option<Arc<Partition>>, StorageError> {
         let partition = &self.topic.partitions[index];
         if !partition.replicas.contains(&self.node_id) {
             return Ok(None);

@@ -12,13 +12,13 @@ use super::record::{PartitionState, Registration};
 pub type Configs = BTreeMap<String, String>;
 
 /// All metadata at one moment.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Image {
     /// Number of records applied; grows with every change. Kafka's clients see it as the epoch of finalized features.
     pub version: u64,
-    by_name: BTreeMap<Arc<str>, Arc<TopicImage>>,
-    by_id: HashMap<Uuid, Arc<TopicImage>>,
-    partitions: usize,
+    pub(super) by_name: BTreeMap<Arc<str>, Arc<TopicImage>>,
+    pub(super) by_id: HashMap<Uuid, Arc<TopicImage>>,
+    pub(super) partitions: usize,
     /// The registered brokers.
     pub brokers: Arc<BTreeMap<i32, BrokerImage>>,
     /// Dynamic configs of all brokers.

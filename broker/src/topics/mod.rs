@@ -1,9 +1,11 @@
 //! Topics, their partitions and configs: what exists, and where.
 //!
 //! Reading order: `record` (the changes that can happen), `image` (what they add up to), `brokers` (what follows for partitions when brokers come and go), `names` (which names a topic
-//! may have), `catalog` (commands in, records or errors out), `store` (the log of records), `registry` (what is open
-//! here), `hosting` (how it is opened), `dynamic` (settings of brokers and groups), and this file, which ties them: a command becomes records, the records become durable, are applied, and then
-//! logs are made or deleted until they match. The quorum will take the place of the second step.
+//! may have), `catalog` (commands in, records or errors out), `machine` (the catalog as the quorum's state machine),
+//! `snapshot` (all of it as bytes), `quorum` (this node's part in it), `publish` (what was agreed on takes effect here),
+//! `registry` (what is open here), `hosting` (how it is opened), `dynamic` (settings of brokers and groups), `store` (the
+//! metadata log of earlier releases), and this file, which ties them: a command becomes records, the quorum agrees on
+//! them and every node applies them, and then logs are made or deleted until they match.
 
 mod brokers;
 pub mod catalog;
@@ -11,23 +13,25 @@ mod dynamic;
 mod hosting;
 pub mod image;
 mod known_dirs;
+pub(crate) mod machine;
 mod moves;
 pub mod names;
 mod placement;
+mod publish;
+pub(crate) mod quorum;
 pub mod record;
 pub mod registry;
 pub mod seed;
+pub mod snapshot;
 pub mod store;
 
-use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use jackdaw_storage::StorageError;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use uuid::Uuid;
 
 use crate::clock::Clock;
@@ -42,12 +46,14 @@ use catalog::{
     AddPartitions, AddPartitionsError, Catalog, CheckConfigs, CreateTopic, CreateTopicError, PRODUCER_ID_BLOCK, Rules,
 };
 pub use dynamic::AlterBrokerConfigsError;
-use hosting::{FoundLogs, Opener};
+use hosting::FoundLogs;
 use image::{Configs, Image, TopicImage};
 use moves::Moves;
 pub(crate) use moves::absolute;
 pub use moves::{FutureReplica, MoveError};
-use placement::Candidate;
+pub use publish::Listener;
+use publish::Published;
+pub use quorum::MetadataQuorum;
 use record::Record;
 pub use registry::{FindError, Registry, Topic};
 use store::Store;
@@ -57,6 +63,9 @@ pub use store::StoreError as OpenError;
 
 /// The level of `metadata.version` that a fresh data directory is formatted with: that of Kafka 4.1 (4.1-IV1).
 const METADATA_VERSION_LEVEL: i16 = 27;
+
+/// Records of an earlier release that are proposed together.
+const TAKEN_OVER_AT_ONCE: usize = 1000;
 
 /// All topics of this broker. Readers take an immutable [`Registry`]; commands take turns.
 pub struct Topics {
@@ -68,7 +77,14 @@ pub struct Topics {
     /// Those that could not be opened.
     failed_dirs: Vec<FailedDir>,
     moves: Moves,
-    writer: Mutex<Writer>,
+    quorum: Arc<MetadataQuorum>,
+    /// Commands take turns.
+    turns: Mutex<()>,
+    /// Held while what is hosted here changes.
+    hosting: Mutex<()>,
+    /// Whether logs are hosted yet: only when the node knows what the cluster knows.
+    hosts: AtomicBool,
+    published: Published,
     registry: ArcSwap<Registry>,
     view: Arc<View>,
     producer_ids: Mutex<Range<i64>>,
@@ -76,15 +92,10 @@ pub struct Topics {
     has_offline: AtomicBool,
 }
 
-struct Writer {
-    catalog: Catalog,
-    store: Store,
-}
-
-/// What bringing logs in step with the metadata came to.
-struct Reconciled {
-    /// Topics of which a partition is offline, with the reason.
-    failed: HashMap<Uuid, StorageError>,
+/// Whose turn it is to change the metadata, and the state on which it decides.
+struct Writer<'a> {
+    catalog: Arc<Catalog>,
+    _turn: MutexGuard<'a, ()>,
 }
 
 /// A topic that was created, or could be.
@@ -130,21 +141,19 @@ pub enum AlterConfigsError<E> {
 }
 
 impl Topics {
-    /// Replays the metadata, opens what this broker hosts, and sets aside what no topic accounts for.
+    /// Follows what the quorum agrees on. Logs are opened by [`host`](Topics::host).
     ///
     /// # Errors
-    /// The metadata log cannot be read or written. A partition that cannot be opened is offline, and no error.
+    /// The system refuses a thread.
     pub fn open(
+        quorum: Arc<MetadataQuorum>,
         dirs: Vec<Arc<Flusher>>,
         failed_dirs: Vec<FailedDir>,
         config: Arc<ArcSwap<Config>>,
         clock: Arc<Clock>,
-    ) -> Result<Topics, OpenError> {
-        let store = Store::open(&dirs.iter().map(|flusher| flusher.dir().clone()).collect::<Vec<_>>(), &failed_dirs)?;
-        let mut catalog = Catalog::default();
-        store.replay(&mut catalog)?;
+    ) -> Result<Arc<Topics>, OpenError> {
         let (node_id, lag_max) = (config.load().node_id, config.load().replica_lag_time_max_ms);
-        let topics = Topics {
+        let topics = Arc::new(Topics {
             node_id,
             view: View::new(node_id, clock.clone(), Duration::from_millis(lag_max)),
             clock,
@@ -152,35 +161,88 @@ impl Topics {
             dirs,
             failed_dirs,
             moves: Moves::default(),
-            writer: Mutex::new(Writer { catalog, store }),
+            quorum,
+            turns: Mutex::default(),
+            hosting: Mutex::default(),
+            hosts: AtomicBool::new(false),
+            published: Published::default(),
             registry: ArcSwap::default(),
             producer_ids: Mutex::new(0..0),
             has_offline: AtomicBool::new(false),
-        };
-        topics.host_everything()?;
+        });
+        let (weak, news) = (Arc::downgrade(&topics), topics.quorum.news().clone());
+        let publisher = std::thread::Builder::new().name("publisher".to_owned());
+        publisher.spawn(move || publish::run(&weak, &news)).map_err(StoreError::Thread)?;
         Ok(topics)
     }
 
-    fn host_everything(&self) -> Result<(), StoreError> {
-        let mut writer = self.writer.lock();
-        self.load_dynamic_configs(writer.catalog.image())?;
+    /// Opens what this broker hosts, and sets aside what no topic accounts for: to be called when the node knows what the
+    /// cluster knows. `earlier` is the metadata log of an earlier release, which a node alone takes over.
+    ///
+    /// # Errors
+    /// The metadata cannot be read or written. A partition that cannot be opened is offline, and no error.
+    pub fn host(&self, earlier: Option<&Store>) -> Result<(), StoreError> {
+        self.quorum.wait_alone()?;
+        if let Some(earlier) = earlier {
+            self.take_over_log(earlier)?;
+        }
+        self.load_dynamic_configs(self.quorum.catalog().image())?;
         let mut found = FoundLogs::scan(&self.dirs);
-        if writer.catalog.image().version == 0 && !found.is_empty() {
+        if self.quorum.is_alone() {
+            self.begin_alone(&found)?;
+        }
+        let image = self.quorum.catalog().image().clone();
+        found.set_strays_aside(&image, self.node_id, &self.dirs);
+        found.absent = self.absent_dirs(&image);
+        self.hosts.store(true, Ordering::Release);
+        self.publish(&mut found, true);
+        self.note_offline(&found);
+        Ok(())
+    }
+
+    /// The records of an earlier release become the first that the quorum agrees on.
+    fn take_over_log(&self, earlier: &Store) -> Result<(), StoreError> {
+        let mut writer = self.turn();
+        if writer.catalog.image().version > 0 {
+            return Ok(());
+        }
+        let records = earlier.records()?;
+        let count = records.len();
+        for records in records.chunks(TAKEN_OVER_AT_ONCE) {
+            self.commit(&mut writer, records).map_err(in_store)?;
+        }
+        if count > 0 {
+            tracing::info!(
+                records = count,
+                "the metadata log of an earlier release is taken over, and is not written any more"
+            );
+        }
+        Ok(())
+    }
+
+    fn begin_alone(&self, found: &FoundLogs) -> Result<(), StoreError> {
+        let mut writer = self.turn();
+        let image = writer.catalog.image();
+        if image.version == 0 && !found.is_empty() {
             let adopted = found.adopted(self.node_id);
             tracing::warn!(
                 topics = adopted.len(),
                 "there is no metadata: topics are taken over as found, with default configs"
             );
-            self.commit(&mut writer, &adopted)?;
+            return self.commit(&mut writer, &adopted).map_err(in_store);
         }
-        found.set_strays_aside(writer.catalog.image(), self.node_id, &self.dirs);
-        found.absent = self.absent_dirs(writer.catalog.image());
-        let touched: Vec<Uuid> = writer.catalog.image().topics().map(|topic| topic.id).collect();
-        for (_, error) in self.reconcile(&writer, &touched, &mut found).failed {
-            tracing::error!(%error, "a partition is offline");
-        }
-        self.note_offline(&found);
         Ok(())
+    }
+
+    /// This node's part in the metadata quorum.
+    pub fn quorum(&self) -> &Arc<MetadataQuorum> {
+        &self.quorum
+    }
+
+    /// Ends this node's part in the metadata quorum, and the publication of changes.
+    pub fn stop(&self) {
+        self.published.close();
+        self.quorum.stop();
     }
 
     /// What partitions see of the cluster.
@@ -255,7 +317,7 @@ impl Topics {
     /// Creates topics, each or none of its partitions; results are in the order of `commands`. With `validate_only`
     /// nothing changes. Waits for the disk.
     pub fn create(&self, commands: &[CreateTopic], validate_only: bool) -> Vec<Result<CreatedTopic, CreateTopicError>> {
-        let mut writer = self.writer.lock();
+        let mut writer = self.turn();
         let config = self.config.load_full();
         let catalog = &writer.catalog;
         let mut results =
@@ -267,8 +329,7 @@ impl Topics {
             } else if let Err(error) = self.commit(&mut writer, &records) {
                 fail_all(&mut results, CreateTopicError::Storage(error.to_string()));
             } else {
-                let failed = self.reconcile(&writer, &ids(&records), &mut FoundLogs::default()).failed;
-                self.take_back(&mut writer, failed, &mut results);
+                self.take_back(&mut writer, &mut results);
             }
         }
         results.into_iter().map(|result| Ok(created(&result?, &config))).collect()
@@ -283,28 +344,24 @@ impl Topics {
         Err("every log directory is full or offline: free some space, then try again".to_owned())
     }
 
-    /// Removes topics whose logs could not be made, so that the client may try again.
-    fn take_back(
-        &self,
-        writer: &mut Writer,
-        failed: HashMap<Uuid, StorageError>,
-        results: &mut [Result<Record, CreateTopicError>],
-    ) {
+    /// Removes topics whose logs could not be made, and that no other broker has, so that the client may try again.
+    fn take_back(&self, writer: &mut Writer<'_>, results: &mut [Result<Record, CreateTopicError>]) {
+        let made: Vec<Record> = results.iter().flatten().cloned().collect();
+        let mut failed = self.published.failed(&ids(&made));
+        let is_only_here = |topic: &Arc<TopicImage>| topic.partitions.iter().all(|p| *p.replicas == [self.node_id]);
+        failed.retain(|id, _| writer.catalog.image().topic_by_id(*id).is_some_and(is_only_here));
         if failed.is_empty() {
             return;
         }
         let records: Vec<Record> = failed.keys().map(|id| Record::TopicRemoved { id: *id }).collect();
-        match self.commit(writer, &records) {
-            Ok(()) => {
-                self.reconcile(writer, &ids(&records), &mut FoundLogs::default());
-            }
-            Err(error) => tracing::error!(%error, "a topic without logs stays, its partitions offline"),
+        if let Err(error) = self.commit(writer, &records) {
+            tracing::error!(%error, "a topic without logs stays, its partitions offline");
         }
         for result in results {
             if let Ok(Record::TopicCreated { id, .. }) = result
                 && let Some(error) = failed.get(id)
             {
-                *result = Err(CreateTopicError::Storage(error.to_string()));
+                *result = Err(CreateTopicError::Storage(error.clone()));
             }
         }
     }
@@ -328,7 +385,7 @@ impl Topics {
         commands: &[AddPartitions],
         validate_only: bool,
     ) -> Vec<Result<(), AddPartitionsError>> {
-        let mut writer = self.writer.lock();
+        let mut writer = self.turn();
         let config = self.config.load_full();
         let catalog = &writer.catalog;
         let mut results =
@@ -340,7 +397,7 @@ impl Topics {
             } else if let Err(error) = self.commit(&mut writer, &records) {
                 fail_all(&mut results, AddPartitionsError::Storage(error.to_string()));
             } else {
-                let failed = self.reconcile(&writer, &ids(&records), &mut FoundLogs::default()).failed;
+                let failed = self.published.failed(&ids(&records));
                 for result in &mut results {
                     if let Ok(Record::PartitionsAdded { id, .. }) = result
                         && let Some(error) = failed.get(id)
@@ -355,7 +412,7 @@ impl Topics {
 
     /// Deletes topics with all they hold. Readers in flight finish. Waits for the disk.
     pub fn delete(&self, topics: &[Uuid]) -> Vec<Result<(), DeleteTopicError>> {
-        let mut writer = self.writer.lock();
+        let mut writer = self.turn();
         let known = |id: &Uuid| writer.catalog.image().topic_by_id(*id).is_some();
         let mut results: Vec<Result<Record, DeleteTopicError>> = Vec::with_capacity(topics.len());
         for (at, id) in topics.iter().enumerate() {
@@ -368,11 +425,8 @@ impl Topics {
         }
         let records: Vec<Record> = results.iter().flatten().cloned().collect();
         if !records.is_empty() {
-            match self.commit(&mut writer, &records) {
-                Err(error) => fail_all(&mut results, DeleteTopicError::Storage(error.to_string())),
-                Ok(()) => {
-                    self.reconcile(&writer, &ids(&records), &mut FoundLogs::default());
-                }
+            if let Err(error) = self.commit(&mut writer, &records) {
+                fail_all(&mut results, DeleteTopicError::Storage(error.to_string()));
             }
         }
         results.into_iter().map(|result| result.map(|_| ())).collect()
@@ -385,16 +439,14 @@ impl Topics {
         topic: &str,
         change: impl FnOnce(&Configs) -> Result<Configs, E>,
     ) -> Result<(), AlterConfigsError<E>> {
-        let mut writer = self.writer.lock();
+        let mut writer = self.turn();
         let topic = writer.catalog.image().topic(topic).cloned().ok_or(AlterConfigsError::UnknownTopic)?;
         let configs = change(&topic.configs).map_err(AlterConfigsError::Refused)?;
         if configs == topic.configs {
             return Ok(());
         }
         self.commit(&mut writer, &[Record::TopicConfigsChanged { id: topic.id, configs }])
-            .map_err(|error| AlterConfigsError::Storage(error.to_string()))?;
-        self.reconcile(&writer, &[topic.id], &mut FoundLogs::default());
-        Ok(())
+            .map_err(|error| AlterConfigsError::Storage(error.to_string()))
     }
 
     /// Changes the metadata as the active controller: `decide` sees the state as of now and gives the records of the
@@ -404,25 +456,22 @@ impl Topics {
     /// # Errors
     /// Nothing was changed then, or, after [`ChangeError::Storage`], nobody knows.
     pub fn change<T>(&self, decide: impl FnOnce(&Catalog) -> (Vec<Record>, T)) -> Result<T, ChangeError> {
-        let mut writer = self.writer.lock();
+        let mut writer = self.turn();
+        self.quorum.check_active()?;
         let (records, answer) = decide(&writer.catalog);
         if !records.is_empty() {
-            let before = writer.catalog.image().clone();
             self.commit(&mut writer, &records)?;
-            let touched = touched(&before, writer.catalog.image());
-            self.reconcile(&writer, &touched, &mut FoundLogs::default());
         }
         Ok(answer)
     }
 
     /// A producer id that no other producer has or had.
-    pub fn next_producer_id(&self) -> Result<i64, StoreError> {
+    pub fn next_producer_id(&self) -> Result<i64, ChangeError> {
         let mut block = self.producer_ids.lock();
         if block.is_empty() {
-            let mut writer = self.writer.lock();
+            let mut writer = self.turn();
             let (record, first) = writer.catalog.allocate_producer_ids(self.node_id);
             self.commit(&mut writer, &[record])?;
-            self.publish_image(&writer);
             *block = first..first + PRODUCER_ID_BLOCK;
         }
         Ok(block.next().expect("the block was just filled"))
@@ -446,100 +495,29 @@ impl Topics {
         }
     }
 
-    /// Makes records durable and applies them. Afterwards the caller must [`reconcile`](Self::reconcile).
-    fn commit(&self, writer: &mut Writer, records: &[Record]) -> Result<(), StoreError> {
-        let fresh = writer.catalog.image().version == 0;
-        let records: Vec<Record> = fresh.then(format_record).into_iter().chain(records.iter().cloned()).collect();
-        writer.store.append(&records, self.clock.now_ms())?;
-        for record in &records {
-            // What was checked before it was written must fit.
-            writer.catalog.apply(record).map_err(|source| StoreError::Apply { offset: -1, source })?;
-        }
-        Ok(())
+    /// The next change is the caller's.
+    fn turn(&self) -> Writer<'_> {
+        let turn = self.turns.lock();
+        Writer { catalog: self.quorum.catalog(), _turn: turn }
     }
 
-    fn publish_image(&self, writer: &Writer) {
-        let mut registry = Registry::clone(&self.registry.load());
-        registry.image = Arc::new(writer.catalog.image().clone());
-        self.registry.store(Arc::new(registry));
-    }
-
-    /// Makes what is open here match the metadata of the `touched` topics, and publishes both.
-    fn reconcile(&self, writer: &Writer, touched: &[Uuid], found: &mut FoundLogs) -> Reconciled {
-        let image = Arc::new(writer.catalog.image().clone());
-        let mut registry = Registry::clone(&self.registry.load());
-        let mut failed = HashMap::new();
-        let mut gone = Vec::new();
-        let mut load = self.candidates(&registry);
-        let config = self.config.load();
-        let defaults = Arc::new(config.topic_defaults.clone());
-        for &id in touched {
-            let Some(topic) = image.topic_by_id(id) else {
-                gone.extend(registry.remove(id));
-                continue;
-            };
-            let config = match topic.configs.is_empty() {
-                true => defaults.clone(),
-                false => Arc::new(TopicConfig::resolve(&topic.configs, &config)),
-            };
-            let before = registry.topic_by_id(id).cloned();
-            let (node_id, dirs, moves) = (self.node_id, &self.dirs[..], &self.moves);
-            let view = &self.view;
-            let mut opener = Opener { node_id, dirs, moves, topic, config: &config, found, load: &mut load, view };
-            let hosted = (0..topic.partitions.len()).map(|index| {
-                if let Some(known) = before.as_ref().and_then(|before| before.hosted.get(index)) {
-                    // One that is offline stays so: an empty log elsewhere would hide that it is.
-                    return known.as_ref().map(|open| opener.keep(index, open));
-                }
-                opener.host(index).unwrap_or_else(|error| {
-                    tracing::error!(topic = %topic.name, partition = index, %error, "cannot open a partition");
-                    failed.insert(id, error);
-                    None
-                })
-            });
-            let hosted = hosted.collect();
-            registry.put(Topic { image: topic.clone(), config, hosted });
-        }
-        registry.image = image;
-        self.registry.store(Arc::new(registry));
-        self.detach_logs(&gone);
-        Reconciled { failed }
-    }
-
-    fn candidates(&self, registry: &Registry) -> Vec<Candidate> {
-        let candidate = |(dir, flusher): (usize, &Arc<Flusher>)| Candidate {
-            partitions: 0,
-            is_online: flusher.dir().is_online(),
-            is_full: flusher.dir().is_full(),
-            is_cordoned: self.is_cordoned(dir),
+    /// Has the quorum agree on records that were decided on the writer's state. Afterwards they are durable, applied, and
+    /// published here.
+    fn commit(&self, writer: &mut Writer<'_>, records: &[Record]) -> Result<(), ChangeError> {
+        let base = writer.catalog.image().version;
+        let format = (base == 0).then(format_record);
+        let has_format = records.iter().any(|record| matches!(record, Record::FeatureLevelChanged { .. }));
+        let records: Vec<Record> = format.filter(|_| !has_format).into_iter().chain(records.iter().cloned()).collect();
+        // Whoever keeps the state makes the change copy all of it.
+        writer.catalog = Arc::default();
+        let proposed = self.quorum.propose(base, &records);
+        let outcome = match proposed {
+            Ok(version) if self.published.wait_for(version) => Ok(()),
+            Ok(_) => Err(ChangeError::Storage(StoreError::Stopped)),
+            Err(error) => Err(error),
         };
-        let mut candidates: Vec<Candidate> = self.dirs.iter().enumerate().map(candidate).collect();
-        for partition in registry.topics().flat_map(|topic| topic.hosted.iter().flatten()) {
-            candidates[self.dir_of(partition)].partitions += 1;
-        }
-        candidates
-    }
-
-    fn dir_of(&self, partition: &Partition) -> usize {
-        let flusher = partition.flusher();
-        self.dirs.iter().position(|dir| Arc::ptr_eq(dir, &flusher)).expect("partitions live in these directories")
-    }
-
-    /// Takes the logs of deleted topics out of service; their files go with housekeeping's `purge`.
-    fn detach_logs(&self, topics: &[Arc<Topic>]) {
-        let mut by_dir = vec![Vec::new(); self.dirs.len()];
-        for hosted in topics.iter().flat_map(|topic| topic.hosted.iter().flatten()) {
-            by_dir[self.dir_of(hosted)].push(hosted.log().clone());
-        }
-        for (flusher, logs) in self.dirs.iter().zip(&by_dir) {
-            if let Err(error) = flusher.dir().detach(logs) {
-                let dir = flusher.dir().path().display();
-                tracing::error!(%dir, %error, "cannot delete the logs of deleted topics");
-            }
-        }
-        for hosted in topics.iter().flat_map(|topic| topic.hosted.iter().flatten()) {
-            hosted.wake_fetches();
-        }
+        writer.catalog = self.quorum.catalog();
+        outcome
     }
 }
 
@@ -553,6 +531,13 @@ fn created(record: &Record, config: &Config) -> CreatedTopic {
     let image = image.expect("creating a topic gives the record of one");
     let config = Arc::new(TopicConfig::resolve(&image.configs, config));
     CreatedTopic { image, config }
+}
+
+fn in_store(error: ChangeError) -> StoreError {
+    match error {
+        ChangeError::Storage(error) => error,
+        error @ ChangeError::NotController { .. } => StoreError::Refused(error.to_string()),
+    }
 }
 
 /// The first record of all.
@@ -581,14 +566,6 @@ fn ids(records: &[Record]) -> Vec<Uuid> {
         | Record::LogDirsChanged { .. } => None,
     };
     records.iter().filter_map(id).collect()
-}
-
-/// The topics that differ. Images share what is the same, so this costs a comparison of pointers for each topic.
-fn touched(before: &Image, after: &Image) -> Vec<Uuid> {
-    let gone = before.topics().filter(|topic| after.topic_by_id(topic.id).is_none()).map(|topic| topic.id);
-    let is_other =
-        |topic: &&Arc<TopicImage>| !before.topic_by_id(topic.id).is_some_and(|known| Arc::ptr_eq(known, topic));
-    gone.chain(after.topics().filter(is_other).map(|topic| topic.id)).collect()
 }
 
 fn fail_all<T, E: Clone>(results: &mut [Result<T, E>], error: E) {

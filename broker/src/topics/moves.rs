@@ -126,7 +126,7 @@ impl Topics {
             return Err(MoveError::Cordoned(path.into()));
         }
         // No topic is deleted meanwhile, no other move begins, and none takes over.
-        let _writer = self.writer.lock();
+        let _hosting = self.hosting.lock();
         let partition = match self.find(topic, index) {
             Ok(partition) => partition,
             Err(FindError::Offline) => return Err(MoveError::Offline),
@@ -278,7 +278,7 @@ impl Topics {
             }
         };
         // In this order everywhere: commands take turns first.
-        let _writer = self.writer.lock();
+        let _hosting = self.hosting.lock();
         if running.partition.log().is_deleted() {
             self.end_move(running);
             return copied;

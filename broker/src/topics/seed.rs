@@ -7,6 +7,7 @@ use jackdaw_storage::LogDir;
 use uuid::Uuid;
 
 use super::catalog::{ApplyError, Catalog};
+use super::quorum::{self, MetadataQuorum};
 use super::record::Record;
 use super::store::{Store, StoreError};
 use crate::config::{Config, ConfigSources, TopicConfig, topic};
@@ -31,9 +32,54 @@ pub struct Known {
     pub is_fresh: bool,
 }
 
-/// Reads the metadata of a directory; makes an empty metadata log where there is none.
-pub fn known(dir: &Arc<LogDir>) -> Result<Known, StoreError> {
-    let catalog = replay(&Store::open(std::slice::from_ref(dir), &[])?)?;
+/// The metadata of a directory: with the quorum once a broker has run on it, in a log before.
+enum Metadata {
+    Log(Store),
+    Quorum(Box<MetadataQuorum>),
+}
+
+impl Metadata {
+    fn open(dir: &Arc<LogDir>, node_id: i32) -> Result<Metadata, StoreError> {
+        let folder = quorum::folder(dir.path());
+        if !folder.is_dir() {
+            return Ok(Metadata::Log(Store::open(dir)?));
+        }
+        let quorum = MetadataQuorum::alone(node_id, &folder, dir.cluster_id())?;
+        quorum.wait_alone()?;
+        Ok(Metadata::Quorum(Box::new(quorum)))
+    }
+
+    fn catalog(&self) -> Result<Catalog, StoreError> {
+        match self {
+            Metadata::Log(store) => {
+                let mut catalog = Catalog::default();
+                store.replay(&mut catalog)?;
+                Ok(catalog)
+            }
+            Metadata::Quorum(quorum) => Ok(Catalog::clone(&quorum.catalog())),
+        }
+    }
+
+    fn append(&self, base: u64, records: &[Record], now_ms: i64) -> Result<(), StoreError> {
+        match self {
+            Metadata::Log(store) => store.append(records, now_ms),
+            Metadata::Quorum(quorum) => quorum.propose(base, records).map(drop).map_err(super::in_store),
+        }
+    }
+
+    fn close(self) {
+        if let Metadata::Quorum(quorum) = self {
+            quorum.stop();
+        }
+    }
+}
+
+/// Reads the metadata of a directory, which is of that node; makes an empty metadata log where there is none.
+pub fn known(dir: &Arc<LogDir>, node_id: i32) -> Result<Known, StoreError> {
+    let metadata = Metadata::open(dir, node_id)?;
+    let catalog = metadata.catalog();
+    metadata.close();
+    let catalog = catalog?;
     let image = catalog.image();
     let topics = image.topics().map(|topic| (topic.name.to_string(), topic.id)).collect();
     Ok(Known { topics, is_fresh: image.version == 0 })
@@ -51,10 +97,23 @@ pub fn seed(
     next_producer_id: i64,
     now_ms: i64,
 ) -> Result<(), StoreError> {
-    let store = Store::open(std::slice::from_ref(dir), &[])?;
-    let mut catalog = replay(&store)?;
+    let metadata = Metadata::open(dir, node_id)?;
+    let seeded = add(&metadata, node_id, topics, next_producer_id, now_ms);
+    metadata.close();
+    seeded
+}
+
+fn add(
+    metadata: &Metadata,
+    node_id: i32,
+    topics: &[SeedTopic],
+    next_producer_id: i64,
+    now_ms: i64,
+) -> Result<(), StoreError> {
+    let mut catalog = metadata.catalog()?;
+    let base = catalog.image().version;
     let mut records = Vec::new();
-    if catalog.image().version == 0 {
+    if base == 0 {
         records.push(super::format_record());
     }
     for topic in topics {
@@ -74,13 +133,7 @@ pub fn seed(
     for record in &records {
         catalog.apply(record).map_err(|source: ApplyError| StoreError::Apply { offset: -1, source })?;
     }
-    store.append(&records, now_ms)
-}
-
-fn replay(store: &Store) -> Result<Catalog, StoreError> {
-    let mut catalog = Catalog::default();
-    store.replay(&mut catalog)?;
-    Ok(catalog)
+    metadata.append(base, &records, now_ms)
 }
 
 /// Settings that a topic brings from elsewhere: those that this broker takes, and the others with the reason. They are

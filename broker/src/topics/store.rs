@@ -1,7 +1,7 @@
-//! Where metadata records live: a log of their own, `__cluster_metadata-0`, in the first log directory. A command's
-//! records are one batch, so they are there all or not at all; they are on the disk before anyone sees their effect.
+//! Where the quorum keeps its files, and the metadata log that stood in its place in earlier releases: `__cluster_metadata-0`
+//! in one of the log directories. An import still writes it, for a start to take over; after that it is only kept.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use jackdaw_protocol::records::{self, Batch, BatchBuilder, BatchError, Codec};
@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use super::catalog::{ApplyError, Catalog};
 use super::names::CLUSTER_METADATA;
+use super::quorum;
 use super::record::{DecodeError, Record};
 use crate::config::ConfigError;
 use crate::dirs::FailedDir;
@@ -59,9 +60,29 @@ pub enum StoreError {
     Absent { reasons: String },
     #[error("metadata log does not add up at offset {offset}: {source}")]
     Apply { offset: i64, source: ApplyError },
+    /// This node's part in the metadata quorum cannot begin.
+    #[error(transparent)]
+    Quorum(Box<jackdaw_quorum::StartError>),
+    /// The quorum did not carry out a change, or may not have.
+    #[error(transparent)]
+    Propose(jackdaw_quorum::ProposeError),
+    #[error("the change was not carried out: {0}")]
+    Refused(String),
+    #[error("this node is stopping")]
+    Stopped,
+    #[error("this node, alone in its quorum, does not lead it after {} s: its disk may be stuck", within.as_secs())]
+    NoLeader { within: std::time::Duration },
+    #[error("cannot start a thread: {0}")]
+    Thread(std::io::Error),
+    /// Its topics would be lost to the cluster, or the cluster's to it.
+    #[error(
+        "{} holds the metadata of a node that was alone, written by an earlier release: start it once alone (with itself only in \
+         controller.quorum.voters), then add the other controllers with jackdaw cluster add-voter", path.display()
+    )]
+    WasAlone { path: PathBuf },
 }
 
-/// The metadata log.
+/// The metadata log of an earlier release, or of an import.
 pub struct Store {
     log: Arc<Log>,
 }
@@ -77,29 +98,93 @@ pub fn log_config() -> LogConfig {
     }
 }
 
+/// Where this node keeps the quorum's files, and the metadata log of an earlier release, if it has one to be taken over.
+pub struct Place {
+    pub folder: PathBuf,
+    pub earlier: Option<Store>,
+}
+
+impl Place {
+    /// Finds the folder among `dirs`, or chooses one; `metadata` is `metadata.log.dir`.
+    ///
+    /// # Errors
+    /// There are two, or the one that there was is not here.
+    pub fn find(metadata: Option<&Path>, dirs: &[Arc<LogDir>], failed: &[FailedDir]) -> Result<Place, StoreError> {
+        if let Some(dir) = metadata.filter(|metadata| dirs.iter().all(|dir| dir.path() != *metadata)) {
+            let folder = quorum::folder(dir);
+            let earlier = if folder.is_dir() { None } else { Store::find(dirs)?.map(|(_, log)| log) };
+            return Ok(Place { folder, earlier });
+        }
+        let has_folder = |dir: &&Arc<LogDir>| quorum::folder(dir.path()).is_dir();
+        let mut found = dirs.iter().filter(has_folder);
+        if let (Some(first), second) = (found.next(), found.next()) {
+            if let Some(second) = second {
+                return Err(StoreError::TwoLogs { first: first.path().to_owned(), second: second.path().to_owned() });
+            }
+            return Ok(Place { folder: quorum::folder(first.path()), earlier: None });
+        }
+        let preferred = metadata.and_then(|metadata| dirs.iter().find(|dir| dir.path() == metadata));
+        match Store::find(dirs)? {
+            Some((dir, log)) => {
+                let dir = preferred.unwrap_or(&dir);
+                Ok(Place { folder: quorum::folder(dir.path()), earlier: Some(log) })
+            }
+            None if !failed.is_empty() || is_part_of_something(dirs) => Err(absent(dirs, failed)),
+            None => Ok(Place { folder: quorum::folder(preferred.unwrap_or(&dirs[0]).path()), earlier: None }),
+        }
+    }
+}
+
 impl Store {
-    /// Takes the metadata log among those loaded from `dirs`, or makes it in the first.
-    pub fn open(dirs: &[Arc<LogDir>], failed: &[FailedDir]) -> Result<Store, StoreError> {
+    /// The metadata log among those loaded from `dirs`.
+    fn find(dirs: &[Arc<LogDir>]) -> Result<Option<(Arc<LogDir>, Store)>, StoreError> {
         let of_dir =
             |dir: &Arc<LogDir>| dir.logs().into_iter().find(|log| is_metadata(log)).map(|log| (dir.clone(), log));
         let mut found: Vec<_> = dirs.iter().filter_map(of_dir).collect();
         if let [(first, _), (second, _), ..] = &found[..] {
             return Err(StoreError::TwoLogs { first: first.path().to_owned(), second: second.path().to_owned() });
         }
-        let log = match found.pop() {
-            Some((_, log)) => {
-                log.update_config(log_config());
-                log
-            }
-            None if !failed.is_empty() || is_part_of_something(dirs) => return Err(absent(dirs, failed)),
-            None => dirs[0].create(CLUSTER_METADATA, METADATA_TOPIC_ID, 0, log_config())?,
-        };
+        let Some((dir, log)) = found.pop() else { return Ok(None) };
+        log.update_config(log_config());
         log.set_high_watermark(log.log_end_offset());
-        Ok(Store { log })
+        Ok(Some((dir, Store { log })))
+    }
+
+    /// The metadata log in the directory; made if it is not there.
+    pub fn open(dir: &Arc<LogDir>) -> Result<Store, StoreError> {
+        if let Some((_, store)) = Store::find(std::slice::from_ref(dir))? {
+            return Ok(store);
+        }
+        Ok(Store { log: dir.create(CLUSTER_METADATA, METADATA_TOPIC_ID, 0, log_config())? })
     }
 
     /// Applies all stored records in order.
     pub fn replay(&self, catalog: &mut Catalog) -> Result<(), StoreError> {
+        self.read(|offset, record| catalog.apply(&record).map_err(|source| StoreError::Apply { offset, source }))
+    }
+
+    /// All stored records in order; they add up.
+    pub fn records(&self) -> Result<Vec<Record>, StoreError> {
+        let (mut records, mut catalog) = (Vec::new(), Catalog::default());
+        self.read(|offset, record| {
+            catalog.apply(&record).map_err(|source| StoreError::Apply { offset, source })?;
+            records.push(record);
+            Ok(())
+        })?;
+        Ok(records)
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> PathBuf {
+        self.log.path().to_owned()
+    }
+
+    /// Whether nothing is in it.
+    pub fn is_empty(&self) -> bool {
+        self.log.log_end_offset() == self.log.log_start_offset()
+    }
+
+    fn read(&self, mut take: impl FnMut(i64, Record) -> Result<(), StoreError>) -> Result<(), StoreError> {
         let end = self.log.log_end_offset();
         let mut offset = self.log.log_start_offset();
         while offset < end {
@@ -107,7 +192,7 @@ impl Store {
             let started_at = offset;
             for batch in Batch::split_all(slice.bytes) {
                 let batch = batch.map_err(|source| StoreError::Batch { offset, source })?;
-                replay_batch(&batch, catalog)?;
+                read_batch(&batch, &mut take)?;
                 offset = batch.header().last_offset() + 1;
             }
             if offset == started_at {
@@ -154,15 +239,14 @@ pub fn is_metadata(log: &Log) -> bool {
     log.topic() == CLUSTER_METADATA
 }
 
-fn replay_batch(batch: &Batch, catalog: &mut Catalog) -> Result<(), StoreError> {
+fn read_batch(batch: &Batch, take: &mut impl FnMut(i64, Record) -> Result<(), StoreError>) -> Result<(), StoreError> {
     let offset = batch.header().base_offset();
     let decoded = records::records(batch, UNPACKED_CAP).map_err(|source| StoreError::Records { offset, source })?;
     for record in decoded.iter() {
         let record = record.map_err(|source| StoreError::Records { offset, source })?;
         let offset = decoded.offset(&record);
         let stored = record.value.unwrap_or_default();
-        let record = Record::decode(stored).map_err(|source| StoreError::Decode { offset, source })?;
-        catalog.apply(&record).map_err(|source| StoreError::Apply { offset, source })?;
+        take(offset, Record::decode(stored).map_err(|source| StoreError::Decode { offset, source })?)?;
     }
     Ok(())
 }

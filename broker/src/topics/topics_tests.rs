@@ -143,7 +143,7 @@ async fn data_without_metadata_is_taken_over_not_thrown_out() {
     broker.create("t", 2, &[]);
     broker.append("t", &[1, 2, 3]);
     let id = broker.broker().topics.topic("t").unwrap().id();
-    let lose = |data: &Path| std::fs::remove_dir_all(data.join("__cluster_metadata-0")).unwrap();
+    let lose = |data: &Path| std::fs::remove_dir_all(data.join("quorum")).unwrap();
     let broker = broker.restart_after(&[], lose).await;
     let topic = broker.broker().topics.topic("t").unwrap();
     assert_eq!((topic.id(), topic.partitions().count()), (id, 2));

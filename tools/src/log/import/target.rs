@@ -117,7 +117,7 @@ impl Target {
 
     /// Refuses topics that are there already, by name or by id.
     pub(super) fn check(&self, topics: &[PlannedTopic<'_>]) -> Result<(), ImportError> {
-        let known = seed::known(&self.dir)?;
+        let known = seed::known(&self.dir, self.node_id)?;
         let logs = self.dir.logs();
         let is_data = |topic: &str| topic != "__cluster_metadata";
         if known.is_fresh && logs.iter().any(|log| is_data(log.topic())) {
@@ -270,7 +270,7 @@ fn settle(path: &Path, node_id: i32) -> Result<(), ImportError> {
     let unfinished: Unfinished = serde_json::from_slice(&bytes)
         .map_err(|error| ImportError::BadFile { path: mark.clone(), reason: error.to_string() })?;
     let dir = open_dir(path, node_id, None, true)?;
-    let known = seed::known(&dir)?;
+    let known = seed::known(&dir, node_id)?;
     let took_place = unfinished.topics.iter().all(|id| known.topics.iter().any(|(_, known)| id_to_text(*known) == *id));
     if !took_place {
         for log in dir.logs() {
