@@ -28,7 +28,7 @@ use crate::partition::Flusher;
 use crate::topics::Topics;
 use crate::topics::quorum::Threads;
 use crate::topics::store::{Place, Store, StoreError};
-use crate::{balance, dirs, housekeeping, limits, retention, sketches};
+use crate::{balance, dirs, housekeeping, limits, replication, retention, sketches};
 
 /// Why a broker does not start. Each message says what to do about it.
 #[derive(Debug, thiserror::Error)]
@@ -144,6 +144,7 @@ impl Broker {
         tasks.push(tokio::spawn(retention::run(broker.clone())));
         tasks.push(tokio::spawn(sketches::run(broker.clone())));
         tasks.push(tokio::spawn(cleaner::run(broker.clone())));
+        tasks.push(tokio::spawn(replication::run(broker.clone())));
         tasks.push(tokio::spawn(balance::run(broker.clone())));
         if let Some(bound) = metrics {
             tracing::info!(address = %bound.address, "metrics are served at /metrics");

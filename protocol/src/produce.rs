@@ -43,6 +43,8 @@ pub struct Request {
     pub transactional_id: Option<StrBytes>,
     /// 0, 1 or -1, unless the client is wrong.
     pub acks: i16,
+    /// How long the client waits for replicas.
+    pub timeout_ms: i32,
     /// In the order of the request.
     pub topics: Vec<Topic>,
     /// Of all topics, in the order of the request.
@@ -54,6 +56,7 @@ impl Request {
     pub fn clear(&mut self) {
         self.transactional_id = None;
         self.acks = 0;
+        self.timeout_ms = 0;
         self.topics.clear();
         self.data.clear();
     }
@@ -70,7 +73,7 @@ impl Request {
             return None; // transactions are not what has to be fast
         }
         self.acks = i16::from_be_bytes(reader.take()?);
-        let _timeout_ms: [u8; 4] = reader.take()?;
+        self.timeout_ms = i32::from_be_bytes(reader.take()?);
         for _ in 0..reader.count()? {
             let (name, id) = if version >= TOPIC_ID_SINCE {
                 (StrBytes::new(), Uuid::from_bytes(reader.take()?))
@@ -306,7 +309,7 @@ mod tests {
     fn by_codec(version: i16, body: &Bytes) -> Option<Request> {
         guard::check_request(0, version, body).ok()?;
         let decoded = ProduceRequest::decode(&mut body.clone(), version).ok()?;
-        let mut request = Request { acks: decoded.acks, ..Request::default() };
+        let mut request = Request { acks: decoded.acks, timeout_ms: decoded.timeout_ms, ..Request::default() };
         request.transactional_id = decoded.transactional_id.map(|id| id.0);
         for topic in decoded.topic_data {
             let partitions = topic.partition_data.len();

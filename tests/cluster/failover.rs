@@ -2,7 +2,7 @@
 
 use jackdaw_test_support::{Cluster, ClusterOptions};
 
-use crate::{another, expected, numbered, texts};
+use crate::{Producer, another, expected, numbered, texts};
 
 fn cluster() -> Cluster {
     ClusterOptions::nodes(3).set("min.insync.replicas", 2).start()
@@ -12,18 +12,19 @@ fn cluster() -> Cluster {
 fn a_partition_goes_on_when_its_leader_is_killed_and_the_killed_one_catches_up() {
     let mut cluster = cluster();
     cluster.create_topic("orders", 1, 3, &[]);
-    cluster.produce("orders", 0, &numbered(0, 10));
+    let producer = Producer::new(&cluster);
+    cluster.produce("orders", 0, &producer.batch(0, 10));
     let leader = cluster.leader("orders", 0);
     cluster.kill(leader);
     let next = cluster.wait_leader("orders", 0, |id| id != leader);
-    cluster.produce("orders", 0, &numbered(10, 10));
+    cluster.produce("orders", 0, &producer.batch(10, 10));
     assert_eq!(texts(&cluster.read_all("orders", 0)), expected(20));
     cluster.start_node(leader);
     cluster.wait_isr("orders", 0, &[1, 2, 3]);
     // Only one of the two that have seen all of it is left, and the one that had been killed.
     cluster.kill(next);
     cluster.wait_leader("orders", 0, |id| id != next);
-    cluster.produce("orders", 0, &numbered(20, 10));
+    cluster.produce("orders", 0, &producer.batch(20, 10));
     assert_eq!(texts(&cluster.read_all("orders", 0)), expected(30));
 }
 
@@ -68,7 +69,8 @@ fn a_frozen_leader_is_replaced_and_follows_when_it_wakes() {
         .set("broker.heartbeat.interval.ms", 500)
         .start();
     cluster.create_topic("frozen", 1, 3, &[]);
-    cluster.produce("frozen", 0, &numbered(0, 10));
+    let producer = Producer::new(&cluster);
+    cluster.produce("frozen", 0, &producer.batch(0, 10));
     let leader = cluster.leader("frozen", 0);
     cluster.pause(leader);
     let other = another(&cluster, leader);
@@ -80,7 +82,7 @@ fn a_frozen_leader_is_replaced_and_follows_when_it_wakes() {
     cluster.wait_for("an acknowledgement by the others", |cluster| {
         let topic = cluster.metadata_of(other, Some("frozen"))?.topics.pop()?;
         let next = topic.partitions.first()?.leader_id.0;
-        let request = jackdaw_test_support::requests::produce_request("frozen", 0, -1, numbered(10, 10).bytes());
+        let request = jackdaw_test_support::requests::produce_request("frozen", 0, -1, producer.batch(10, 10).bytes());
         let answer = cluster.ask(next, jackdaw_test_support::requests::PRODUCE, &request)?;
         (answer.responses[0].partition_responses[0].error_code == 0).then_some(())
     });

@@ -8,12 +8,27 @@ mod failover;
 mod formation;
 mod replication;
 
-use jackdaw_test_support::Cluster;
 use jackdaw_test_support::batch::{Batch, Record};
+use jackdaw_test_support::{Cluster, requests};
 
 /// So many records, each of its own text.
 fn numbered(from: usize, count: usize) -> Batch {
     Batch::of((from..from + count).map(|number| format!("record {number}")))
+}
+
+/// A producer that may try again: what it sends twice is there once.
+struct Producer(i64, i16);
+
+impl Producer {
+    fn new(cluster: &Cluster) -> Producer {
+        let (id, epoch) = requests::producer_id(&mut cluster.client(1));
+        Producer(id, epoch)
+    }
+
+    /// The records of these numbers, with sequence numbers that are the same.
+    fn batch(&self, from: usize, count: usize) -> Batch {
+        numbered(from, count).producer(self.0, self.1, i32::try_from(from).unwrap())
+    }
 }
 
 fn texts(records: &[Record]) -> Vec<String> {

@@ -2,7 +2,7 @@
 
 use jackdaw_test_support::ClusterOptions;
 
-use crate::{expected, numbered, texts};
+use crate::{Producer, expected, numbered, texts};
 
 const NOT_ENOUGH_REPLICAS: i16 = 19;
 
@@ -13,7 +13,8 @@ fn below_the_minimum_of_replicas_in_sync_nothing_is_acknowledged_until_they_are_
         .set("broker.heartbeat.interval.ms", 500)
         .start();
     cluster.create_topic("careful", 1, 3, &[("min.insync.replicas", "3")]);
-    cluster.produce("careful", 0, &numbered(0, 10));
+    let producer = Producer::new(&cluster);
+    cluster.produce("careful", 0, &producer.batch(0, 10));
     let leader = cluster.leader("careful", 0);
     let follower = crate::another(&cluster, leader);
     cluster.kill(follower);
@@ -23,7 +24,7 @@ fn below_the_minimum_of_replicas_in_sync_nothing_is_acknowledged_until_they_are_
     });
     cluster.start_node(follower);
     cluster.wait_isr("careful", 0, &[1, 2, 3]);
-    cluster.produce("careful", 0, &numbered(10, 10));
+    cluster.produce("careful", 0, &producer.batch(10, 10));
     // A write that waited while the follower went may have been appended, and not acknowledged.
     let found: Vec<String> =
         texts(&cluster.read_all("careful", 0)).into_iter().filter(|text| text != "record 900").collect();
@@ -34,8 +35,9 @@ fn below_the_minimum_of_replicas_in_sync_nothing_is_acknowledged_until_they_are_
 fn an_emptied_replica_gets_everything_again() {
     let mut cluster = ClusterOptions::nodes(3).set("min.insync.replicas", 2).start();
     cluster.create_topic("copied", 2, 3, &[]);
+    let producer = Producer::new(&cluster);
     for from in 0..20 {
-        cluster.produce("copied", 0, &numbered(from * 10, 10));
+        cluster.produce("copied", 0, &producer.batch(from * 10, 10));
     }
     let leader = cluster.leader("copied", 0);
     let emptied = crate::another(&cluster, leader);

@@ -1,4 +1,4 @@
-//! `jackdaw chaos check`, run as a user runs it: a history in, a verdict and an exit code out.
+//! `jackdaw chaos check`, run as a user runs it: a history in, a verdict and an exit code out; and the schedules of `chaos run`.
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 #![allow(clippy::disallowed_methods, reason = "tests write the histories they judge")]
 
@@ -97,4 +97,33 @@ fn limits_come_from_the_command_line() {
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     assert!(text(&output.stdout).contains("realtime-lag (1 of 1)"), "{output:?}");
     assert_eq!(check(&["-", "--max-lag-ms", "-1"], &late).status.code(), Some(2));
+}
+
+fn plan(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_jackdaw")).args(["chaos", "run", "--dry-run"]).args(arguments).output().unwrap()
+}
+
+#[test]
+fn a_schedule_is_printed_and_is_the_same_for_the_same_seed() {
+    let one = plan(&["--seed", "7", "--loopback", "--duration", "300"]);
+    assert_eq!(one.status.code(), Some(0), "{one:?}");
+    assert_eq!(one.stdout, plan(&["--seed", "7", "--loopback", "--duration", "300"]).stdout);
+    assert_ne!(one.stdout, plan(&["--seed", "8", "--loopback", "--duration", "300"]).stdout);
+    let out = text(&one.stdout);
+    assert!(out.contains("seed 7") && out.contains("kill-leader") && out.contains("isolate-controller"), "{out}");
+}
+
+#[test]
+fn what_this_machine_lacks_for_a_fault_is_said() {
+    let output = plan(&["--loopback", "--faults", "power-cut,kill-one"]);
+    let out = text(&output.stdout);
+    assert!(out.contains("left out: power-cut, because --loopback was given"), "{out}");
+    assert!(out.contains("1 kinds of fault") && out.contains("kill-one"), "{out}");
+}
+
+#[test]
+fn an_unknown_fault_is_refused_and_the_known_ones_are_named() {
+    let output = plan(&["--faults", "meteor"]);
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    assert!(text(&output.stderr).contains("kill-majority"), "{output:?}");
 }

@@ -34,6 +34,7 @@ impl Handler for DeleteRecordsRequest {
 /// The log start offset afterwards.
 fn delete(topic: &str, asked: &DeleteRecordsPartition, ctx: &Context<'_>) -> Result<i64, ResponseError> {
     let partition = ctx.broker.topics.find(topic, asked.partition_index).map_err(errors::find)?;
+    partition.check_leader(-1).map_err(|error| errors::not_served(&error))?;
     if names::is_internal(topic) {
         return Err(ResponseError::InvalidTopicException);
     }

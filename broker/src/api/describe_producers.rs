@@ -35,6 +35,7 @@ fn producers(topic: &str, index: i32, ctx: &Context<'_>) -> Result<Vec<ProducerS
         message: (error == FindError::UnknownTopic).then(|| "This server does not host this topic-partition.".into()),
         records: Vec::new(),
     })?;
+    partition.check_leader(-1).map_err(|error| errors::not_served(&error))?;
     let describe = |state: jackdaw_storage::ProducerState| {
         ProducerState::default()
             .with_producer_id(ProducerId(state.producer_id))

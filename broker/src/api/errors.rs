@@ -115,6 +115,7 @@ pub fn not_durable(error: &NotDurable) -> Failure {
     match error {
         NotDurable::Storage(error) => storage(error),
         NotDurable::Stopping | NotDurable::NotLeader => Failure::from(ResponseError::NotLeaderOrFollower),
+        NotDurable::TimedOut => Failure::from(ResponseError::RequestTimedOut),
         NotDurable::TooFewReplicas { .. } => {
             Failure::with(ResponseError::NotEnoughReplicasAfterAppend, error.to_string())
         }
@@ -136,16 +137,7 @@ pub fn find(error: FindError) -> ResponseError {
     match error {
         FindError::UnknownTopic | FindError::UnknownPartition => ResponseError::UnknownTopicOrPartition,
         FindError::Offline => ResponseError::KafkaStorageError,
-    }
-}
-
-/// Compares the leader epoch that a client knows, -1 for none, with ours (KIP-320).
-pub fn check_leader_epoch(known: i32, ours: i32) -> Result<(), ResponseError> {
-    match known {
-        -1 => Ok(()),
-        known if known < ours => Err(ResponseError::FencedLeaderEpoch),
-        known if known > ours => Err(ResponseError::UnknownLeaderEpoch),
-        _ => Ok(()),
+        FindError::Elsewhere => ResponseError::NotLeaderOrFollower,
     }
 }
 

@@ -19,19 +19,19 @@ use jackdaw_protocol::messages::{
     BrokerId, Encodable, FetchRequest, FetchResponse, HeaderVersion, ProducerId, ResponseError, StrBytes, TopicName,
 };
 use jackdaw_protocol::splice::Parts;
-use jackdaw_storage::Slice;
+use jackdaw_storage::{ReadError, Slice};
 use uuid::Uuid;
 
 use super::errors;
-use super::{Context, Handler, Reply};
+use super::{Context, Handler, Reply, fetch_replica};
 use crate::broker::Broker;
 use crate::fetch::session::{self, Outcome, Params, SessionError, TopicKey, Wanted};
 use crate::net::Outgoing;
-use crate::partition::{FetchWaiter, Partition, Reader, Watch};
+use crate::partition::{Divergence, FetchWaiter, Partition, Reader, Watch};
 
 const SESSIONS_SINCE: i16 = 7;
 const TOPIC_ID_SINCE: i16 = 13;
-const REPLICA_STATE_SINCE: i16 = 15;
+const RACK_SINCE: i16 = 11;
 /// Below it a disk error is told as "not the leader", which those clients retry.
 const STORAGE_ERROR_SINCE: i16 = 6;
 const READ_COMMITTED: i8 = 1;
@@ -87,6 +87,10 @@ struct Fetch {
     wait: Duration,
     read_committed: bool,
     reader: Reader,
+    /// The broker that fetches, if it is one.
+    replica: Option<i32>,
+    /// Where a consumer is that would read from a replica near it.
+    rack: Option<StrBytes>,
 }
 
 /// What one pass over the partitions gave.
@@ -105,35 +109,47 @@ impl Read {
 impl Fetch {
     fn begin(request: FetchRequest, ctx: &Context<'_>) -> Result<Fetch, SessionError> {
         let version = ctx.api_version;
-        let replica_id =
-            if version >= REPLICA_STATE_SINCE { request.replica_state.replica_id } else { request.replica_id };
         let limit = ctx.broker.config().fetch_max_bytes;
         let wait = Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0));
         let min_bytes = usize::try_from(request.min_bytes).unwrap_or(0);
         let max_bytes = usize::try_from(request.max_bytes).unwrap_or(0).min(limit);
         let read_committed = request.isolation_level == READ_COMMITTED;
-        let session = ctx
-            .broker
-            .fetch_sessions
-            .begin(session_request(request, version, replica_id.0 >= 0), ctx.broker.clock.now_ms())?;
-        let targets = session.wanted().iter().map(|wanted| find(ctx.broker, wanted)).collect();
-        let broker = ctx.broker.clone();
+        let replica = fetch_replica::of(&request, version, ctx);
+        let rack = Some(request.rack_id.clone()).filter(|rack| !rack.is_empty() && version >= RACK_SINCE);
+        let is_replica = matches!(replica, Some(Ok(_)));
+        let now_ms = ctx.broker.clock.now_ms();
+        let session = ctx.broker.fetch_sessions.begin(session_request(request, version, is_replica), now_ms)?;
+        let mut targets: Vec<_> = session.wanted().iter().map(|wanted| find(ctx.broker, wanted)).collect();
+        if let Some(replica) = replica {
+            for (wanted, target) in session.wanted().iter().zip(&mut targets) {
+                let noted = target.as_ref().map(|partition| fetch_replica::note(replica, partition, &wanted.params));
+                if let Ok(Err(error)) = noted {
+                    *target = Err(error);
+                }
+            }
+        }
         Ok(Fetch {
-            broker,
+            broker: ctx.broker.clone(),
             version,
             session,
             targets,
             min_bytes,
             max_bytes,
             wait,
-            read_committed,
-            reader: Reader::Consumer,
+            read_committed: read_committed && !is_replica,
+            reader: if is_replica { Reader::Replica } else { Reader::Consumer },
+            replica: replica.and_then(|replica| Some(replica.ok()?.0)),
+            rack,
         })
     }
 
     fn bound(&self, partition: &Partition) -> i64 {
         let log = partition.log();
-        if self.read_committed { log.last_stable_offset() } else { log.high_watermark() }
+        match self.reader {
+            Reader::Replica => log.log_end_offset(),
+            Reader::Consumer if self.read_committed => log.last_stable_offset(),
+            Reader::Consumer => log.high_watermark(),
+        }
     }
 
     /// Whether the first bytes to send would have to come from the disk.
@@ -155,7 +171,8 @@ impl Fetch {
                 Ok(partition) => self.read_partition(partition, wanted, left, read.bytes == 0),
                 Err(error) => failed(wanted.partition, *error),
             };
-            read.failed |= data.error_code != 0 || data.diverging_epoch.epoch >= 0;
+            read.failed |=
+                data.error_code != 0 || data.diverging_epoch.epoch >= 0 || data.preferred_read_replica.0 >= 0;
             read.bytes += data.records.as_ref().map_or(0, Bytes::len);
             read.partitions.push(data);
         }
@@ -164,7 +181,7 @@ impl Fetch {
 
     fn read_partition(&self, partition: &Partition, wanted: &Wanted, left: usize, first: bool) -> PartitionData {
         let params = &wanted.params;
-        if let Err(error) = check_epoch(partition, params.current_leader_epoch) {
+        if let Err(error) = self.check(partition, params) {
             return failed(wanted.partition, error);
         }
         let log = partition.log();
@@ -174,7 +191,11 @@ impl Fetch {
         // Read once: records, last stable offset and aborted transactions must fit together (KAFKA-9807).
         let high_watermark = log.high_watermark();
         let last_stable = log.last_stable_offset().min(high_watermark);
-        let bound = if self.read_committed { last_stable } else { high_watermark };
+        let bound = match self.reader {
+            Reader::Replica => log.log_end_offset(),
+            Reader::Consumer if self.read_committed => last_stable,
+            Reader::Consumer => high_watermark,
+        };
         let mut data = PartitionData::default()
             .with_partition_index(wanted.partition)
             .with_high_watermark(high_watermark)
@@ -183,12 +204,26 @@ impl Fetch {
             .with_aborted_transactions(None)
             .with_preferred_read_replica(BrokerId(-1))
             .with_records(Some(Bytes::new()));
-        if let Some(diverging) = divergence(partition, params) {
-            return data.with_diverging_epoch(diverging);
+        if let Some(Divergence { epoch, end_offset }) = self.divergence(partition, params) {
+            return data.with_diverging_epoch(EpochEndOffset::default().with_epoch(epoch).with_end_offset(end_offset));
+        }
+        if let Some(near) = self.rack.as_ref().and_then(|rack| fetch_replica::preferred(partition, params, rack)) {
+            return data.with_preferred_read_replica(BrokerId(near));
+        }
+        if self.reader == Reader::Replica && self.is_held(partition) {
+            return data;
         }
         let limit = usize::try_from(params.max_bytes).unwrap_or(0).min(left);
         let slice = match log.read(params.fetch_offset, limit, first, bound) {
             Ok(slice) => slice,
+            Err(ReadError::OutOfRange { start, .. }) if self.reader == Reader::Replica => {
+                // So that it need not ask where to go on.
+                return failed(wanted.partition, ResponseError::OffsetOutOfRange).with_log_start_offset(start);
+            }
+            Err(ReadError::OutOfRange { offset, end, .. }) if offset > end && !partition.is_leader() => {
+                // A consumer that has read elsewhere is ahead of what this follower has (KIP-392).
+                return failed(wanted.partition, ResponseError::OffsetNotAvailable);
+            }
             Err(error) => return failed(wanted.partition, self.code(errors::read(&error).error)),
         };
         if self.read_committed {
@@ -197,7 +232,45 @@ impl Fetch {
                 Err(error) => return failed(wanted.partition, self.code(error)),
             }
         }
+        if self.reader == Reader::Replica && self.is_throttled(partition) {
+            self.broker.topics.view().sent.spend(slice.bytes.len());
+        }
         data.with_records(Some(slice.bytes))
+    }
+
+    /// Whether a replica that is not in sync gets nothing now: what it is sent is bounded.
+    fn is_held(&self, partition: &Partition) -> bool {
+        if !self.is_throttled(partition) {
+            return false;
+        }
+        let rate = self.broker.config().get("leader.replication.throttled.rate").and_then(|rate| rate.parse().ok());
+        let now = self.broker.clock.monotonic();
+        !self.broker.topics.view().sent.is_open(rate.unwrap_or(f64::MAX), now)
+    }
+
+    fn is_throttled(&self, partition: &Partition) -> bool {
+        let Some(replica) = self.replica else { return false };
+        let index = partition.index();
+        partition
+            .with_config(|config| config.leader_replication_throttled_replicas.contains(index, self.broker.node_id()))
+            && partition.with_leader(|leader| !leader.isr().contains(&replica)) == Some(true)
+    }
+
+    fn check(&self, partition: &Partition, params: &Params) -> Result<(), ResponseError> {
+        // Consumers that know of racks know that replicas may be read.
+        let checked = if self.reader == Reader::Replica || self.version < RACK_SINCE {
+            partition.check_leader(params.current_leader_epoch)
+        } else {
+            partition.check_replica(params.current_leader_epoch)
+        };
+        checked.map_err(|error| errors::not_served(&error))
+    }
+
+    fn divergence(&self, partition: &Partition, params: &Params) -> Option<Divergence> {
+        match self.reader {
+            Reader::Consumer => partition.divergence(params.last_fetched_epoch, params.fetch_offset),
+            Reader::Replica => fetch_replica::divergence(partition, params),
+        }
     }
 
     fn aborted(
@@ -358,26 +431,6 @@ fn find(broker: &Broker, wanted: &Wanted) -> Result<Arc<Partition>, ResponseErro
             topic.partition(wanted.partition).cloned().map_err(errors::find)
         }
     }
-}
-
-/// KIP-320: a client that knows of an older or newer leader than this one must refresh its metadata first.
-fn check_epoch(partition: &Partition, asked: i32) -> Result<(), ResponseError> {
-    let current = partition.leader_epoch();
-    match asked {
-        asked if asked < 0 || asked == current => Ok(()),
-        asked if asked < current => Err(ResponseError::FencedLeaderEpoch),
-        _ => Err(ResponseError::UnknownLeaderEpoch),
-    }
-}
-
-/// KIP-595: where the log of a fetcher whose last record has epoch `last_fetched_epoch` parts from this one.
-fn divergence(partition: &Partition, params: &Params) -> Option<EpochEndOffset> {
-    if params.last_fetched_epoch < 0 {
-        return None;
-    }
-    let (epoch, end_offset) = partition.epoch_end_offset(params.last_fetched_epoch)?;
-    let diverges = epoch < params.last_fetched_epoch || end_offset < params.fetch_offset;
-    diverges.then(|| EpochEndOffset::default().with_epoch(epoch).with_end_offset(end_offset))
 }
 
 fn session_request(request: FetchRequest, version: i16, privileged: bool) -> session::Request {

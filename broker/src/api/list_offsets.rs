@@ -25,6 +25,7 @@ const LATEST_TIERED: i64 = -5;
 const CONSUMER: i32 = -1;
 const READ_COMMITTED: i8 = 1;
 const LEADER_EPOCH_SINCE: i16 = 4;
+const OFFSET_NOT_AVAILABLE_SINCE: i16 = 5;
 const UNKNOWN: i64 = -1;
 
 /// What a request means by "latest".
@@ -95,7 +96,18 @@ fn answer(
         return Err(ResponseError::UnsupportedVersion);
     }
     let partition = ctx.broker.topics.find(topic, asked.partition_index).map_err(errors::find)?;
-    errors::check_leader_epoch(asked.current_leader_epoch, partition.leader_epoch())?;
+    let not_served = |error| errors::not_served(&error);
+    partition.check_leader(asked.current_leader_epoch).map_err(not_served)?;
+    let is_early = matches!(asked.timestamp, EARLIEST | EARLIEST_LOCAL | LATEST_TIERED);
+    if !is_early && !matches!(visible, Visible::LogEnd) {
+        partition.check_high_watermark().map_err(|error| match not_served(error) {
+            // Clients of before do not know the code.
+            ResponseError::OffsetNotAvailable if ctx.api_version < OFFSET_NOT_AVAILABLE_SINCE => {
+                ResponseError::LeaderNotAvailable
+            }
+            code => code,
+        })?;
+    }
     offset(&partition, asked.timestamp, visible)
 }
 

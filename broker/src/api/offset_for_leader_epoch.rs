@@ -33,6 +33,6 @@ fn end_offset(
     ctx: &Context<'_>,
 ) -> Result<Option<(i32, i64)>, ResponseError> {
     let partition = ctx.broker.topics.find(topic, asked.partition).map_err(errors::find)?;
-    errors::check_leader_epoch(asked.current_leader_epoch, partition.leader_epoch())?;
+    partition.check_leader(asked.current_leader_epoch).map_err(|error| errors::not_served(&error))?;
     Ok(partition.epoch_end_offset(asked.leader_epoch))
 }

@@ -9,6 +9,7 @@
 //! the topic's settings ask for more: see [`intake`].
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use jackdaw_protocol::messages::{
@@ -24,7 +25,7 @@ use crate::broker::Broker;
 use crate::config::TopicConfig;
 use crate::limits;
 use crate::net::{Answers, Outgoing};
-use crate::partition::{Partition, intake};
+use crate::partition::{NotDurable, Partition, intake};
 
 /// API key.
 pub const KEY: i16 = ProduceRequest::KEY;
@@ -33,6 +34,8 @@ pub const VERSIONS: VersionRange = ProduceRequest::VERSIONS;
 /// Lowest version named in ApiVersions.
 pub const ADVERTISED_MIN: i16 = 0;
 
+/// acks=all
+const ALL: i16 = -1;
 const ZSTD_SINCE: i16 = 7;
 const TOPIC_ID_SINCE: i16 = 13;
 /// An idle connection keeps lists for about so many partitions' records.
@@ -45,6 +48,7 @@ struct Pending {
     correlation_id: i32,
     version: i16,
     acks: i16,
+    timeout_ms: i32,
     /// How many of the run's topics and outcomes are its.
     topics: usize,
     outcomes: usize,
@@ -97,7 +101,7 @@ impl ProduceRun {
         if !self.request.read(ctx.api_version, &body) {
             decode(ctx.api_version, body, &mut self.request)?;
         }
-        let acks = self.request.acks;
+        let (acks, timeout_ms) = (self.request.acks, self.request.timeout_ms);
         let refused = match acks {
             -1..=1 if self.request.transactional_id.is_none() => None,
             -1..=1 => Some(Failure::with(
@@ -122,7 +126,7 @@ impl ProduceRun {
                 let admitted = match &refused {
                     Some(failure) => Err(failure.clone()),
                     None => find(ctx, &topic.name, topic.id, data.index)
-                        .and_then(|partition| Ok((admit(ctx, &partition, data.records)?, partition))),
+                        .and_then(|partition| Ok((admit(ctx, &partition, data.records, acks)?, partition))),
                 };
                 match admitted {
                     Ok((batch, partition)) => {
@@ -138,7 +142,7 @@ impl ProduceRun {
         drop(data);
         let topics = self.request.topics.len();
         self.topics.append(&mut self.request.topics);
-        self.requests.push(Pending { correlation_id, version: ctx.api_version, acks, topics, outcomes });
+        self.requests.push(Pending { correlation_id, version: ctx.api_version, acks, timeout_ms, topics, outcomes });
         Ok(())
     }
 
@@ -184,11 +188,12 @@ impl ProduceRun {
             let (own_topics, other_topics) = topics.split_at(pending.topics);
             let (own_outcomes, other_outcomes) = outcomes.split_at(pending.outcomes);
             (topics, outcomes) = (other_topics, other_outcomes);
-            let mut syncs = Vec::new();
+            let (mut syncs, mut waits_for_others) = (Vec::new(), false);
             while let Some((item, (last_offset, epoch))) =
                 items.next_if(|(item, _)| item.outcome < first + pending.outcomes)
             {
-                if pending.acks == -1 && *last_offset >= 0 {
+                if pending.acks == ALL && *last_offset >= 0 {
+                    waits_for_others |= item.partition.leads_others();
                     syncs.push((item.outcome - first, item.partition.durable(last_offset + 1, *epoch)));
                 }
             }
@@ -198,9 +203,21 @@ impl ProduceRun {
                 0 => close_on_error(own_outcomes)?,
                 -1 if !syncs.is_empty() => {
                     let (own_topics, mut own_outcomes) = (own_topics.to_vec(), own_outcomes.to_vec());
+                    let timeout = Duration::from_millis(u64::try_from(pending.timeout_ms).unwrap_or(0));
+                    // Only for replicas may a client wait in vain.
+                    let deadline = waits_for_others.then(|| Box::pin(tokio::time::sleep(timeout)));
                     answers.later(Box::pin(async move {
+                        let mut deadline = deadline;
                         for (at, sync) in syncs {
-                            if let Err(error) = sync.await {
+                            let durable = match &mut deadline {
+                                None => sync.await,
+                                Some(deadline) => tokio::select! {
+                                    biased;
+                                    durable = sync => durable,
+                                    () = deadline.as_mut() => Err(NotDurable::TimedOut),
+                                },
+                            };
+                            if let Err(error) = durable {
                                 own_outcomes[at].base_offset = -1;
                                 fail(&mut own_outcomes[at], errors::not_durable(&error));
                             }
@@ -267,7 +284,13 @@ fn find(ctx: &Context<'_>, name: &str, id: uuid::Uuid, index: i32) -> Result<Arc
 }
 
 /// Checks one partition's records as Kafka does for clients: one batch of the current format, as a producer writes it.
-fn admit(ctx: &Context<'_>, partition: &Partition, records: Option<Bytes>) -> Result<Batch, Failure> {
+fn admit(ctx: &Context<'_>, partition: &Partition, records: Option<Bytes>, acks: i16) -> Result<Batch, Failure> {
+    partition.check_leader(-1).map_err(|error| Failure::from(errors::not_served(&error)))?;
+    if acks == ALL && !partition.has_min_isr() {
+        let (wanted, in_sync) = partition.in_sync();
+        let reason = format!("{in_sync} replicas are in sync, min.insync.replicas is {wanted}: nothing was appended");
+        return Err(Failure::with(ResponseError::NotEnoughReplicas, reason));
+    }
     let invalid = |reason: &str| Failure::with(ResponseError::InvalidRecord, reason.to_owned());
     if partition.topic().starts_with("__") && is_internal(partition.topic()) && ctx.client_id() != ADMIN_CLIENT_ID {
         return Err(Failure::from(ResponseError::InvalidTopicException));
@@ -359,6 +382,7 @@ fn decode(version: i16, body: Bytes, into: &mut Request) -> Result<(), String> {
     into.clear();
     into.transactional_id = decoded.transactional_id.map(|id| id.0);
     into.acks = decoded.acks;
+    into.timeout_ms = decoded.timeout_ms;
     for topic in decoded.topic_data {
         let partitions = topic.partition_data.len();
         into.topics.push(Topic { name: topic.name.0, id: topic.topic_id, partitions });

@@ -11,6 +11,7 @@ use super::error::ConfigError;
 use super::size_rule;
 use super::table;
 use super::values::Values;
+use crate::replication::throttle::Throttled;
 
 /// How stored batches are compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,9 +40,12 @@ pub struct TopicConfig {
     pub compression_zstd_level: i32,
     pub delete_retention_ms: i64,
     pub file_delete_delay_ms: i64,
+    /// Replicas that are bounded while they catch up: here, what they receive; below, what is sent to them.
+    pub follower_replication_throttled_replicas: Throttled,
     pub flush_messages: i64,
     pub flush_ms: i64,
     pub index_interval_bytes: u32,
+    pub leader_replication_throttled_replicas: Throttled,
     pub max_compaction_lag_ms: i64,
     pub max_message_bytes: usize,
     pub message_timestamp_after_max_ms: i64,
@@ -137,6 +141,8 @@ impl TopicConfig {
         let int = |name: &str| i32::try_from(long(name)).unwrap_or(i32::MAX);
         let unsigned = |name: &str| u32::try_from(long(name)).unwrap_or(u32::MAX);
         let flag = |name: &str| get(name).is_some_and(|value| value.trim().eq_ignore_ascii_case("true"));
+        let throttled =
+            |name: &str| get(name).map_or(Throttled::None, |value| Throttled::parse(&definition::list(&value)));
         let policy = get("cleanup.policy").unwrap_or_default();
         let policy = definition::list(&policy);
         Self {
@@ -149,9 +155,11 @@ impl TopicConfig {
             compression_zstd_level: int("compression.zstd.level"),
             delete_retention_ms: long("delete.retention.ms"),
             file_delete_delay_ms: long("file.delete.delay.ms"),
+            follower_replication_throttled_replicas: throttled("follower.replication.throttled.replicas"),
             flush_messages: long("flush.messages"),
             flush_ms: long("flush.ms"),
             index_interval_bytes: unsigned("index.interval.bytes"),
+            leader_replication_throttled_replicas: throttled("leader.replication.throttled.replicas"),
             max_compaction_lag_ms: long("max.compaction.lag.ms"),
             max_message_bytes: usize::try_from(long("max.message.bytes")).unwrap_or(0),
             message_timestamp_after_max_ms: long("message.timestamp.after.max.ms"),

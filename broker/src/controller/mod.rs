@@ -2,6 +2,7 @@
 //! [`Topics::change`](crate::topics::Topics::change).
 //!
 //! - `election`: who leads a partition, and who may (ISR, ELR).
+//! - `isr`: changes of in-sync replicas that leaders ask for.
 //! - `registration`: who may be a broker, what its heartbeats lead to, how it leaves.
 //! - `liveness`: who is heard.
 //! - `size_rule`: what any broker or topic accepts, every broker can fetch.
@@ -10,6 +11,7 @@
 //! - `leaders`: elections that were asked for, and preferred leaders.
 
 pub mod election;
+pub mod isr;
 pub mod leaders;
 pub mod liveness;
 pub mod placement;

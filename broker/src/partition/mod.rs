@@ -23,7 +23,7 @@ pub use flusher::Flusher;
 use home::Home;
 pub use home::LogRef;
 use role::Standing;
-pub use role::{Duty, NotServed, ReplicaRefused};
+pub use role::{Divergence, Duty, NotServed, ReplicaRefused};
 use waiters::FetchWaiters;
 pub use waiters::{FetchWaiter, Reader, Watch};
 use waits::Waits;
@@ -39,6 +39,9 @@ pub enum NotDurable {
     /// The broker stops.
     #[error("the broker is stopping")]
     Stopping,
+    /// Not within the time that the client waits.
+    #[error("the replicas in sync did not have it in time")]
+    TimedOut,
     /// Another broker leads now: what was appended may be in its log or not.
     #[error("this broker does not lead the partition any more")]
     NotLeader,

@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use super::{NotDurable, Partition};
 use crate::replication::View;
 use crate::replication::follower;
-use crate::replication::leader::{Answer, FetchRefused, Leader, Proposal, Surroundings};
+use crate::replication::leader::{Answer, FetchRefused, Follower, Leader, Proposal, Surroundings};
 use crate::topics::image::PartitionImage;
 
 /// Why a request is not for this replica.
@@ -159,6 +159,9 @@ impl Partition {
         self.standing.store(Arc::new(standing));
         self.log().fence(image.leader_epoch);
         self.entered(&before, duty);
+        if duty != Duty::Lead || !before.leads() {
+            view.on_duty(self, duty);
+        }
         drop(changing);
         self.wake_fetches();
         self.look_at_replicas();
@@ -255,6 +258,26 @@ impl Partition {
         standing.leading().map(|leading| look(&leading.state.lock()))
     }
 
+    /// The replica in `rack` that a consumer should rather read from: in sync, one that `serves` what it asks for, and of
+    /// several the one that has most. None where that is the leader, or nothing is to be chosen.
+    pub fn near(&self, rack: &str, serves: impl Fn(&Follower) -> bool) -> Option<i32> {
+        let standing = self.standing.load();
+        let leading = standing.leading().filter(|leading| leading.view.selects_by_rack())?;
+        let brokers = leading.view.brokers();
+        let is_there = |id: i32| brokers.get(&id).is_some_and(|broker| broker.rack.as_deref() == Some(rack));
+        if is_there(leading.view.node()) {
+            return None;
+        }
+        let state = leading.state.lock();
+        let in_sync = state.followers().iter().filter(|follower| {
+            let broker = brokers.get(&follower.id);
+            // One that was fenced, or started anew, is not there, or not what it was (KAFKA-15390).
+            let is_active = broker.is_some_and(|broker| broker.is_active && broker.epoch == follower.broker_epoch);
+            is_active && state.isr().contains(&follower.id) && is_there(follower.id) && serves(follower)
+        });
+        in_sync.max_by_key(|follower| (follower.end, follower.caught_up_at())).map(|follower| follower.id)
+    }
+
     pub(super) fn min_isr(&self, leading: &Leading) -> usize {
         let wanted = self.with_config(|config| usize::try_from(config.min_insync_replicas).unwrap_or(1));
         wanted.min(leading.replicas)
@@ -273,18 +296,19 @@ impl Partition {
         })
     }
 
-    /// A replica asks for records from `offset` on, in the epoch of now: it has what is below on its disk.
+    /// A replica that knows this leader epoch asks for records from `offset` on: it has what is below on its disk.
     ///
     /// # Errors
     /// It is no replica, or not of the newest epoch of its broker; or this broker does not lead.
     pub fn replica_fetched(
         self: &Arc<Self>,
-        replica: i32,
-        broker_epoch: i64,
+        epoch: i32,
+        (replica, broker_epoch): (i32, i64),
         offset: i64,
         log_start: i64,
     ) -> Result<(), ReplicaRefused> {
         let standing = self.standing.load();
+        check_epoch(epoch.max(0), standing.epoch)?;
         let Some(leading) = standing.leading() else {
             return match standing.kind {
                 Kind::Following => Err(ReplicaRefused::NotServed(standing.not_leader())),
@@ -415,6 +439,26 @@ fn check_epoch(known: i32, epoch: i32) -> Result<(), NotServed> {
         known if known < 0 || known == epoch => Ok(()),
         known if known < epoch => Err(NotServed::FencedEpoch { known, epoch }),
         known => Err(NotServed::UnknownEpoch { known, epoch }),
+    }
+}
+
+/// Where a fetcher's log parts from this one (KIP-595).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Divergence {
+    /// The largest epoch here that is not above the fetcher's last.
+    pub epoch: i32,
+    /// Where it ended.
+    pub end_offset: i64,
+}
+
+impl Partition {
+    /// Whether the log of a fetcher whose last record, just below `offset`, is of `last_epoch` has parted from this one.
+    pub fn divergence(&self, last_epoch: i32, offset: i64) -> Option<Divergence> {
+        if last_epoch < 0 {
+            return None;
+        }
+        let (epoch, end_offset) = self.epoch_end_offset(last_epoch)?;
+        (epoch < last_epoch || end_offset < offset).then_some(Divergence { epoch, end_offset })
     }
 }
 

@@ -62,6 +62,12 @@ impl Follower {
             || self.caught_up_at.is_some_and(|at| around.now.saturating_sub(at) <= around.lag_max)
     }
 
+    /// When it last had everything.
+    #[must_use]
+    pub fn caught_up_at(&self) -> Option<Duration> {
+        self.caught_up_at
+    }
+
     /// Offset and broker epoch come of one fetch: so a broker that was started anew is not taken for the one that had
     /// caught up (KAFKA-15221).
     fn may_be_in_sync(&self, around: &Surroundings<'_>) -> bool {

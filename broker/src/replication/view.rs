@@ -1,17 +1,20 @@
 //! What partitions need to know of the cluster, and where they put what the controller is to be asked.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, Guard};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
+use uuid::Uuid;
 
 use super::leader::Proposal;
+use super::throttle::Throttle;
 use crate::clock::Clock;
-use crate::partition::Partition;
+use crate::config::Config;
+use crate::partition::{Duty, Partition};
 use crate::topics::image::Image;
 
 /// A registered broker, as leaders see it.
@@ -41,23 +44,32 @@ pub struct View {
     node: i32,
     node_epoch: AtomicI64,
     clock: Arc<Clock>,
-    lag_max_ms: AtomicU64,
+    lag_max: Duration,
+    selects_by_rack: bool,
     brokers: ArcSwap<Brokers>,
     wishes: Mutex<Vec<Wish>>,
     wished: Notify,
+    duties: Mutex<HashMap<(Uuid, i32), (Arc<Partition>, Duty)>>,
+    has_duties: Notify,
+    /// Of what this broker sends to replicas that are throttled.
+    pub(crate) sent: Throttle,
 }
 
 impl View {
     /// A cluster of which nothing is known yet.
-    pub fn new(node: i32, clock: Arc<Clock>, lag_max: Duration) -> Arc<View> {
+    pub fn new(config: &Config, clock: Arc<Clock>) -> Arc<View> {
         Arc::new(View {
-            node,
+            node: config.node_id,
             node_epoch: AtomicI64::new(-1),
             clock,
-            lag_max_ms: AtomicU64::new(lag_max.as_millis() as u64),
+            lag_max: Duration::from_millis(config.replica_lag_time_max_ms),
+            selects_by_rack: selects_by_rack(config.get("replica.selector.class")),
             brokers: ArcSwap::default(),
             wishes: Mutex::default(),
             wished: Notify::new(),
+            duties: Mutex::default(),
+            has_duties: Notify::new(),
+            sent: Throttle::default(),
         })
     }
 
@@ -78,7 +90,12 @@ impl View {
 
     /// `replica.lag.time.max.ms`.
     pub fn lag_max(&self) -> Duration {
-        Duration::from_millis(self.lag_max_ms.load(Ordering::Relaxed))
+        self.lag_max
+    }
+
+    /// Whether consumers are sent to replicas of their own rack (KIP-392).
+    pub fn selects_by_rack(&self) -> bool {
+        self.selects_by_rack
     }
 
     /// The brokers as of now.
@@ -111,11 +128,38 @@ impl View {
     pub async fn wishes(&self) -> Vec<Wish> {
         loop {
             let wished = self.wished.notified();
-            let wishes = std::mem::take(&mut *self.wishes.lock());
+            let wishes = self.wishes_now();
             if !wishes.is_empty() {
                 return wishes;
             }
             wished.await;
         }
     }
+
+    /// What the controller is to be asked now.
+    pub fn wishes_now(&self) -> Vec<Wish> {
+        std::mem::take(&mut *self.wishes.lock())
+    }
+
+    pub(crate) fn on_duty(&self, partition: &Arc<Partition>, duty: Duty) {
+        self.duties.lock().insert((partition.topic_id(), partition.index()), (partition.clone(), duty));
+        self.has_duties.notify_one();
+    }
+
+    /// Waits until roles have changed, and takes all that partitions are to do now.
+    pub async fn duties(&self) -> Vec<(Arc<Partition>, Duty)> {
+        loop {
+            let changed = self.has_duties.notified();
+            let duties = std::mem::take(&mut *self.duties.lock());
+            if !duties.is_empty() {
+                return duties.into_values().collect();
+            }
+            changed.await;
+        }
+    }
+}
+
+/// `replica.selector.class` names Kafka's selector by racks, the one that there is.
+fn selects_by_rack(class: Option<&str>) -> bool {
+    class.is_some_and(|class| class.rsplit('.').next() == Some("RackAwareReplicaSelector"))
 }

@@ -28,7 +28,6 @@ pub mod store;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use parking_lot::{Mutex, MutexGuard};
@@ -152,10 +151,10 @@ impl Topics {
         config: Arc<ArcSwap<Config>>,
         clock: Arc<Clock>,
     ) -> Result<Arc<Topics>, OpenError> {
-        let (node_id, lag_max) = (config.load().node_id, config.load().replica_lag_time_max_ms);
+        let (node_id, view) = (config.load().node_id, View::new(&config.load(), clock.clone()));
         let topics = Arc::new(Topics {
             node_id,
-            view: View::new(node_id, clock.clone(), Duration::from_millis(lag_max)),
+            view,
             clock,
             config,
             dirs,

@@ -130,7 +130,7 @@ impl Topics {
         let partition = match self.find(topic, index) {
             Ok(partition) => partition,
             Err(FindError::Offline) => return Err(MoveError::Offline),
-            Err(FindError::UnknownTopic | FindError::UnknownPartition) => {
+            Err(FindError::UnknownTopic | FindError::UnknownPartition | FindError::Elsewhere) => {
                 self.moves.wish(topic, index, dir);
                 return Err(MoveError::UnknownPartition);
             }

@@ -161,7 +161,7 @@ impl Topics {
                 })
             });
             let hosted = hosted.collect();
-            registry.put(Topic { image: topic.clone(), config, hosted });
+            registry.put(Topic { image: topic.clone(), config, node_id, hosted });
         }
         registry.image = image.clone();
         self.registry.store(Arc::new(registry));

@@ -16,6 +16,8 @@ pub struct Topic {
     pub image: Arc<TopicImage>,
     /// The settings in force.
     pub config: Arc<TopicConfig>,
+    /// This broker.
+    pub(super) node_id: i32,
     /// By index; none that is offline or another broker's.
     pub(super) hosted: Vec<Option<Arc<Partition>>>,
 }
@@ -29,6 +31,8 @@ pub enum FindError {
     UnknownPartition,
     #[error("the partition's log directory is offline")]
     Offline,
+    #[error("this broker has no replica of the partition")]
+    Elsewhere,
 }
 
 impl Topic {
@@ -44,11 +48,15 @@ impl Topic {
 
     /// The partition of that index.
     pub fn partition(&self, index: i32) -> Result<&Arc<Partition>, FindError> {
-        let hosted = usize::try_from(index).ok().and_then(|index| self.hosted.get(index));
-        match hosted {
+        let index = usize::try_from(index).map_err(|_| FindError::UnknownPartition)?;
+        match self.hosted.get(index) {
             Some(Some(hosted)) => Ok(hosted),
-            Some(None) => Err(FindError::Offline),
             None => Err(FindError::UnknownPartition),
+            Some(None) => {
+                let replicas = self.image.partitions.get(index).map(|partition| &partition.replicas);
+                let is_ours = replicas.is_none_or(|replicas| replicas.contains(&self.node_id));
+                Err(if is_ours { FindError::Offline } else { FindError::Elsewhere })
+            }
         }
     }
 

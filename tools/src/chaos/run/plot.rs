@@ -47,7 +47,7 @@ fn chart(
     let highest = timeline.buckets.iter().map(&value).fold(1.0, f64::max) * if named { 1.6 } else { 1.1 };
     let end = seconds(timeline.buckets.len().max(1));
     let mut chart = ChartBuilder::on(area)
-        .caption(title, ("sans-serif", 16))
+        .caption(title, ("sans-serif", 20))
         .margin(8)
         .x_label_area_size(30)
         .y_label_area_size(60)
@@ -61,7 +61,7 @@ fn chart(
     let points = timeline.buckets.iter().enumerate().map(|(at, bucket)| (seconds(at), value(bucket)));
     chart.draw_series(LineSeries::new(points, color))?;
     if named {
-        let style = ("sans-serif", 11).into_font().transform(FontTransform::Rotate90);
+        let style = ("sans-serif", 14).into_font().transform(FontTransform::Rotate90);
         let names = timeline.faults.iter().map(|fault| {
             let who: Vec<String> = fault.nodes.iter().map(ToString::to_string).collect();
             let at = (fault.began_ms as f64 / 1000.0 + end * 0.004, highest * 0.98);

@@ -93,7 +93,7 @@ pub(super) fn print_schedule(args: &RunArgs, means: &Means) -> Result<(), RunErr
     let (kinds, left_out) = means.kinds(args);
     let seed = seed(args);
     let say = |text: &str| output::line(text).map_err(|error| RunError::Broken(error.to_string()));
-    say(&format!("seed {seed}, {} kinds of fault, in each round once:", kinds.len()))?;
+    say(&format!("seed {seed}, {} kinds of fault, each once in a round:", kinds.len()))?;
     let mut at = 0;
     for fault in Schedule::new(seed, &kinds, args.nodes) {
         if at > args.duration * 1000 {
