@@ -10,8 +10,7 @@ use jackdaw_protocol::messages::{
 };
 
 use super::errors::{self, Failure};
-use super::forward::Forwarded;
-use super::{Context, Handler, Reply};
+use super::{Context, Forwarded, Handler, Reply};
 use crate::controller::reassign::{Reassign, reassign};
 use crate::controller::{election_defaults, placement};
 use crate::topics::image::Image;

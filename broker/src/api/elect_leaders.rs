@@ -8,8 +8,7 @@ use jackdaw_protocol::messages::elect_leaders_response::{PartitionResult, Replic
 use jackdaw_protocol::messages::{ElectLeadersRequest, ElectLeadersResponse, ResponseError, StrBytes, TopicName};
 
 use super::errors::{self, Failure};
-use super::forward::Forwarded;
-use super::{Context, Handler, Reply};
+use super::{Context, Forwarded, Handler, Reply};
 use crate::controller::election_defaults;
 use crate::controller::leaders::{ElectError, Wanted, elect};
 use crate::topics::image::Image;

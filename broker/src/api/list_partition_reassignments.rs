@@ -9,8 +9,7 @@ use jackdaw_protocol::messages::{
     BrokerId, ListPartitionReassignmentsRequest, ListPartitionReassignmentsResponse, ResponseError, StrBytes, TopicName,
 };
 
-use super::forward::Forwarded;
-use super::{Context, Handler, Reply};
+use super::{Context, Forwarded, Handler, Reply};
 use crate::controller::reassign::in_progress;
 use crate::topics::image::{PartitionImage, TopicImage};
 

@@ -13,10 +13,10 @@ use std::pin::Pin;
 use bytes::Bytes;
 use jackdaw_protocol::guard;
 use jackdaw_protocol::messages::{
-    AddRaftVoterRequest, AlterConfigsRequest, AlterPartitionReassignmentsRequest, AlterPartitionRequest,
-    AlterReplicaLogDirsRequest, ApiVersionsRequest, BrokerHeartbeatRequest, BrokerRegistrationRequest,
-    CreatePartitionsRequest, CreateTopicsRequest, DeleteGroupsRequest, DeleteRecordsRequest, DeleteTopicsRequest,
-    DescribeClusterRequest, DescribeConfigsRequest, DescribeGroupsRequest, DescribeLogDirsRequest,
+    AddRaftVoterRequest, AllocateProducerIdsRequest, AlterConfigsRequest, AlterPartitionReassignmentsRequest,
+    AlterPartitionRequest, AlterReplicaLogDirsRequest, ApiVersionsRequest, BrokerHeartbeatRequest,
+    BrokerRegistrationRequest, CreatePartitionsRequest, CreateTopicsRequest, DeleteGroupsRequest, DeleteRecordsRequest,
+    DeleteTopicsRequest, DescribeClusterRequest, DescribeConfigsRequest, DescribeGroupsRequest, DescribeLogDirsRequest,
     DescribeProducersRequest, DescribeQuorumRequest, DescribeTopicPartitionsRequest, ElectLeadersRequest, Encodable,
     EnvelopeRequest, FetchRequest, FindCoordinatorRequest, HeaderVersion, HeartbeatRequest,
     IncrementalAlterConfigsRequest, InitProducerIdRequest, JoinGroupRequest, LeaveGroupRequest, ListGroupsRequest,
@@ -36,6 +36,7 @@ use crate::net::Outgoing;
 mod add_raft_voter;
 #[cfg(test)]
 mod admin_tests;
+mod allocate_producer_ids;
 mod alter_configs;
 mod alter_partition;
 mod alter_partition_reassignments;
@@ -57,6 +58,8 @@ mod describe_quorum;
 mod describe_topic_partitions;
 mod elect_leaders;
 mod envelope;
+#[cfg(test)]
+mod failover_tests;
 mod fetch;
 mod fetch_replica;
 mod find_coordinator;
@@ -276,6 +279,7 @@ pub static TABLE: &[Row] = &[
     row::<BrokerRegistrationRequest>("BrokerRegistration").served_on(Scope::Controller),
     row::<BrokerHeartbeatRequest>("BrokerHeartbeat").served_on(Scope::Controller),
     forwarded_row::<UnregisterBrokerRequest>("UnregisterBroker"),
+    row::<AllocateProducerIdsRequest>("AllocateProducerIds").served_on(Scope::Controller),
     row::<DescribeTopicPartitionsRequest>("DescribeTopicPartitions"),
     forwarded_row::<AddRaftVoterRequest>("AddRaftVoter"),
     forwarded_row::<RemoveRaftVoterRequest>("RemoveRaftVoter"),
