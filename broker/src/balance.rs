@@ -16,8 +16,10 @@ use crate::topics::record::{ElectionDefaults, Record};
 pub(crate) async fn run(broker: Arc<Broker>) {
     // Read-only in Kafka too.
     let every = Duration::from_secs(broker.config().leader_imbalance_check_interval_seconds.max(1));
-    let mut ticks = tokio::time::interval_at(tokio::time::Instant::now() + every, every);
+    let mut ticks = tokio::time::interval(every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    // The first comes at once, when nobody can have lost a leader yet.
+    ticks.tick().await;
     loop {
         ticks.tick().await;
         let round = broker.clone();

@@ -12,8 +12,10 @@ use crate::api::Serving;
 use crate::cleaner::{self, Cleaner};
 use crate::clock::Clock;
 use crate::cluster::channel::Channel;
+use crate::cluster::creation::Creations;
 use crate::cluster::lifecycle::{self, Lifecycle};
 use crate::cluster::members::{self, Members};
+use crate::cluster::producer_ids::ProducerIds;
 use crate::cluster::{Cluster, node};
 use crate::config::table::METRICS_LISTENER;
 use crate::config::{Config, Listener};
@@ -74,6 +76,10 @@ pub struct Broker {
     pub cleaner: Cleaner,
     /// Who the active controller is, and connections to other nodes.
     pub channel: Channel,
+    /// Topics asked of the controller.
+    pub creations: Creations,
+    /// Producer ids got from the controller.
+    pub producer_ids: ProducerIds,
     /// Its registration with the cluster.
     pub lifecycle: Lifecycle,
     /// The cluster's brokers, while this node is the active controller.
@@ -187,6 +193,8 @@ impl Broker {
         let groups = Arc::new(Groups::new(config.clone(), clock.clone()));
         let broker = Arc::new(Broker {
             channel: Channel::new(config.clone(), cluster.clone()),
+            creations: Creations::default(),
+            producer_ids: ProducerIds::default(),
             lifecycle: Lifecycle::default(),
             members: Members::new(Duration::from_millis(config.load().broker_session_timeout_ms)),
             fetch_sessions: Sessions::new(slots, rand::random()),
@@ -226,7 +234,9 @@ impl Broker {
     fn host(&self, earlier: Option<&Store>) -> Result<(), StartError> {
         self.topics.host(earlier)?;
         self.topics.resume_moves();
-        self.groups.open_existing(&self.topics);
+        // Coordinators go where the partitions of __consumer_offsets are led.
+        let (groups, node) = (self.groups.clone(), self.node_id());
+        self.topics.on_publish(Arc::new(move |registry| groups.follow(registry, node)));
         Ok(())
     }
 

@@ -98,7 +98,7 @@ pub const SLOW_DIRECTORY_APPENDS: u32 = 256;
 pub const SYNC_THREADS: usize = 8;
 
 /// From so many logs on that wait for a sync, one sync of the whole file system serves them all.
-pub const SYNC_TOGETHER: usize = 64;
+pub const SYNC_TOGETHER: usize = 32;
 
 const _: () = assert!(SYNC_THREADS < SYNC_TOGETHER);
 

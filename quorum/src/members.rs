@@ -157,7 +157,9 @@ impl<M: Machine> Quorum<M> {
         if directory.is_some_and(|directory| directory != hello.directory) {
             return Err(not_there(format!("its directory is {}", hello.directory)));
         }
-        let elsewhere = hello.voters.iter().any(|voter| !self.members().contains_key(voter));
+        // One that was taken out still knows the voters of then, itself among them; one that knows only itself decides alone.
+        let stranger = |voter: &u64| *voter != id && !self.members().contains_key(voter);
+        let elsewhere = hello.voters.iter().any(stranger) || hello.voters.iter().eq([&id]);
         if elsewhere && !hello.voters.is_empty() {
             return Err(not_there(format!("it belongs to a quorum of its own, of nodes {:?}", hello.voters)));
         }

@@ -73,7 +73,8 @@ fn inflated_counts_in_every_api_at_every_version_cost_one_connection_each() {
     send!(AlterConfigsRequest, DescribeLogDirsRequest, CreatePartitionsRequest, DeleteGroupsRequest);
     send!(IncrementalAlterConfigsRequest, ListPartitionReassignmentsRequest, OffsetDeleteRequest);
     send!(DescribeClusterRequest, DescribeProducersRequest, DescribeTopicPartitionsRequest, AlterReplicaLogDirsRequest);
-    send!(ElectLeadersRequest, AlterPartitionReassignmentsRequest);
+    send!(ElectLeadersRequest, AlterPartitionReassignmentsRequest, DescribeQuorumRequest);
+    send!(AddRaftVoterRequest, RemoveRaftVoterRequest);
     assert_eq!(covered, apis.len(), "an API that this test does not send to");
     serves(&mut broker);
     let peak = peak_kib(&broker);

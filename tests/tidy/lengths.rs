@@ -10,7 +10,7 @@ const LONG_FILES: &[(&str, usize, &str)] = &[];
 
 /// The same for functions: file, function, lines at most, why.
 const LONG_FUNCTIONS: &[(&str, &str, usize, &str)] =
-    &[("broker/src/config/broker.rs", "from_values", 96, "one line for each field of Config: a list, not a procedure")];
+    &[("broker/src/config/broker.rs", "from_values", 99, "one line for each field of Config: a list, not a procedure")];
 
 /// Names and lengths of the functions of a file; a length runs from the line of `fn` to that of its closing brace.
 fn functions(code: &str) -> Vec<(String, usize)> {

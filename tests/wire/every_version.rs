@@ -45,7 +45,10 @@ fn every_advertised_version_of_every_api_is_answered() {
         IncrementalAlterConfigsRequest,
         ListPartitionReassignmentsRequest,
         ElectLeadersRequest,
-        AlterPartitionReassignmentsRequest
+        AlterPartitionReassignmentsRequest,
+        DescribeQuorumRequest,
+        AddRaftVoterRequest,
+        RemoveRaftVoterRequest
     );
     ask!(
         OffsetDeleteRequest,

@@ -5,10 +5,12 @@
 use jackdaw_protocol::messages::alter_partition_reassignments_response::{
     ReassignablePartitionResponse, ReassignableTopicResponse,
 };
-use jackdaw_protocol::messages::{AlterPartitionReassignmentsRequest, AlterPartitionReassignmentsResponse, StrBytes};
+use jackdaw_protocol::messages::{
+    AlterPartitionReassignmentsRequest, AlterPartitionReassignmentsResponse, ResponseError, StrBytes,
+};
 
 use super::errors::{self, Failure};
-use super::{Context, Handler, Reply};
+use super::{Context, Forwarded, Handler, Reply};
 use crate::controller::reassign::{Reassign, reassign};
 use crate::controller::{election_defaults, placement};
 use crate::topics::image::Image;
@@ -32,6 +34,14 @@ impl Handler for AlterPartitionReassignmentsRequest {
                 answer.with_error_code(error.code()).with_error_message(message)
             }
         })
+    }
+}
+
+impl Forwarded for AlterPartitionReassignmentsRequest {
+    fn refuse(self, _version: i16, error: ResponseError, message: &str) -> AlterPartitionReassignmentsResponse {
+        AlterPartitionReassignmentsResponse::default()
+            .with_error_code(error.code())
+            .with_error_message(Some(StrBytes::from_string(message.to_owned())))
     }
 }
 

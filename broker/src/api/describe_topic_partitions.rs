@@ -11,11 +11,12 @@ use jackdaw_protocol::messages::describe_topic_partitions_response::{
     Cursor, DescribeTopicPartitionsResponsePartition, DescribeTopicPartitionsResponseTopic,
 };
 use jackdaw_protocol::messages::{
-    DescribeTopicPartitionsRequest, DescribeTopicPartitionsResponse, ResponseError, StrBytes, TopicName,
+    BrokerId, DescribeTopicPartitionsRequest, DescribeTopicPartitionsResponse, ResponseError, StrBytes, TopicName,
 };
 
-use super::topology::{self, TOPIC_OPERATIONS};
+use super::topology::{self, Brokers, TOPIC_OPERATIONS};
 use super::{Context, Handler, Reply};
+use crate::topics::image::PartitionImage;
 use crate::topics::names;
 use crate::topics::{Registry, Topic};
 
@@ -23,13 +24,15 @@ impl Handler for DescribeTopicPartitionsRequest {
     fn handle(self, ctx: &Context<'_>) -> Reply<DescribeTopicPartitionsResponse> {
         let registry = ctx.broker.topics.registry();
         let largest = ctx.broker.config().max_request_partition_size_limit;
-        Reply::Now(page(&self, &registry, largest, ctx.broker.topics.takes_writes()))
+        let brokers = Brokers::of(ctx, &registry.image);
+        Reply::Now(page(&self, &registry, &brokers, largest, ctx.broker.topics.takes_writes()))
     }
 }
 
 fn page(
     request: &DescribeTopicPartitionsRequest,
     registry: &Registry,
+    brokers: &Brokers,
     largest: usize,
     takes_writes: bool,
 ) -> DescribeTopicPartitionsResponse {
@@ -65,7 +68,7 @@ fn page(
         let count = topic.image.partitions.len();
         let end = first.saturating_add(left).min(count);
         left -= end.saturating_sub(first);
-        response.topics.push(described(topic, first..end, takes_writes));
+        response.topics.push(described(brokers, topic, first..end, takes_writes));
         if end < count {
             response.next_cursor = Some(cursor(name, end as i32));
             break;
@@ -74,10 +77,16 @@ fn page(
     response
 }
 
-fn described(topic: &Topic, range: Range<usize>, takes_writes: bool) -> DescribeTopicPartitionsResponseTopic {
+fn described(
+    brokers: &Brokers,
+    topic: &Topic,
+    range: Range<usize>,
+    takes_writes: bool,
+) -> DescribeTopicPartitionsResponseTopic {
+    let ids = |ids: &[i32]| ids.iter().copied().map(BrokerId).collect::<Vec<_>>();
     let partitions = topic.image.partitions.iter().enumerate().take(range.end).skip(range.start);
-    let partition = |(index, image)| {
-        let view = topology::view(topic, index, image, takes_writes);
+    let partition = |(index, image): (usize, &PartitionImage)| {
+        let view = topology::view(brokers, topic, index, image, takes_writes);
         // Unlike Metadata, Kafka reports no error here for a partition without a leader.
         DescribeTopicPartitionsResponsePartition::default()
             .with_partition_index(index as i32)
@@ -85,8 +94,8 @@ fn described(topic: &Topic, range: Range<usize>, takes_writes: bool) -> Describe
             .with_leader_epoch(view.leader_epoch)
             .with_replica_nodes(view.replicas)
             .with_isr_nodes(view.isr)
-            .with_eligible_leader_replicas(Some(Vec::new()))
-            .with_last_known_elr(Some(Vec::new()))
+            .with_eligible_leader_replicas(Some(ids(image.elr())))
+            .with_last_known_elr(Some(ids(image.last_known_elr())))
             .with_offline_replicas(view.offline)
     };
     DescribeTopicPartitionsResponseTopic::default()

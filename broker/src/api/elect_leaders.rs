@@ -8,7 +8,7 @@ use jackdaw_protocol::messages::elect_leaders_response::{PartitionResult, Replic
 use jackdaw_protocol::messages::{ElectLeadersRequest, ElectLeadersResponse, ResponseError, StrBytes, TopicName};
 
 use super::errors::{self, Failure};
-use super::{Context, Handler, Reply};
+use super::{Context, Forwarded, Handler, Reply};
 use crate::controller::election_defaults;
 use crate::controller::leaders::{ElectError, Wanted, elect};
 use crate::topics::image::Image;
@@ -36,6 +36,12 @@ impl Handler for ElectLeadersRequest {
             Ok(results) => ElectLeadersResponse::default().with_replica_election_results(results),
             Err(error) => refused(self, &errors::change(&error)),
         })
+    }
+}
+
+impl Forwarded for ElectLeadersRequest {
+    fn refuse(self, _version: i16, error: ResponseError, message: &str) -> ElectLeadersResponse {
+        refused(self, &Failure::with(error, message.to_owned()))
     }
 }
 

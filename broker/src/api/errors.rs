@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use jackdaw_protocol::messages::ResponseError;
 use jackdaw_protocol::records::BatchError;
+use jackdaw_quorum::MembershipError;
 use jackdaw_storage::{AppendError, DeleteRecordsError, ReadError, StorageError};
 
 use crate::controller::leaders::ElectError;
@@ -220,6 +221,19 @@ pub fn change(error: &ChangeError) -> Failure {
     let code = match error {
         ChangeError::NotController { .. } => ResponseError::NotController,
         ChangeError::Storage(_) => ResponseError::KafkaStorageError,
+    };
+    Failure::with(code, error.to_string())
+}
+
+/// Why the voters are as they were.
+pub fn membership(error: &MembershipError) -> Failure {
+    let code = match error {
+        MembershipError::NotLeader { .. } => ResponseError::NotLeaderOrFollower,
+        MembershipError::TimedOut { .. } | MembershipError::Busy => ResponseError::RequestTimedOut,
+        MembershipError::Known { .. } => ResponseError::DuplicateVoter,
+        MembershipError::Unknown { .. } => ResponseError::VoterNotFound,
+        MembershipError::LastVoter { .. } | MembershipError::NotThere { .. } => ResponseError::InvalidRequest,
+        MembershipError::Fatal(_) => ResponseError::UnknownServerError,
     };
     Failure::with(code, error.to_string())
 }

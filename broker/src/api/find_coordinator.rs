@@ -8,8 +8,13 @@ use jackdaw_protocol::messages::find_coordinator_response::Coordinator;
 use jackdaw_protocol::messages::{FindCoordinatorRequest, FindCoordinatorResponse, ResponseError, StrBytes};
 
 use super::errors::{self, Failure};
-use super::topology::{self, Node};
+use super::group_words::ensure_topic;
+use super::topology::{Brokers, Node};
 use super::{Context, Handler, Reply};
+use crate::coordinator::partition_for;
+use crate::group::GroupError;
+use crate::topics::image::PartitionImage;
+use crate::topics::names::CONSUMER_OFFSETS;
 
 const MANY_KEYS_SINCE: i16 = 4;
 const ERROR_MESSAGE_SINCE: i16 = 1;
@@ -77,15 +82,27 @@ fn coordinates(ctx: &Context<'_>, key_type: i8, key: &str) -> Result<Node, Failu
             return Err(Failure::with(ResponseError::InvalidRequest, message));
         }
     }
+    let topics = &ctx.broker.topics;
+    if topics.topic(CONSUMER_OFFSETS).is_none() {
+        ensure_topic(ctx).map_err(|error| errors::group(&error))?;
+    }
+    let registry = topics.registry();
+    let unavailable = |why: String| errors::group(&GroupError::NotAvailable(why));
+    let topic = registry.topic(CONSUMER_OFFSETS).ok_or_else(|| unavailable(format!("{CONSUMER_OFFSETS} is gone")))?;
+    let index = partition_for(key, topic.image.partitions.len());
+    let leader = topic.image.partitions.get(index).map_or(PartitionImage::NO_LEADER, |partition| partition.leader);
+    let brokers = Brokers::of(ctx, &registry.image);
+    if leader != brokers.this().id {
+        let led = |_| unavailable(format!("partition {index} of {CONSUMER_OFFSETS} has no leader that can be reached"));
+        return brokers.node(leader).map_err(led);
+    }
     let groups = &ctx.broker.groups;
     let ready = groups.coordinates(key).or_else(|_| {
-        // The topic is not there yet, or was deleted; or the disk was full, and has room again.
-        ctx.broker.blocking(|| {
-            groups.resume(key);
-            groups.ensure_open(&ctx.broker.topics)
-        })?;
+        // The topic was deleted; or the disk was full, and has room again.
+        ctx.broker.blocking(|| groups.resume(key));
+        ensure_topic(ctx)?;
         groups.coordinates(key)
     });
     ready.map_err(|error| errors::group(&error))?;
-    Ok(topology::this_node(ctx))
+    Ok(brokers.this().clone())
 }

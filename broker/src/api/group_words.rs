@@ -6,8 +6,10 @@ use bytes::Bytes;
 use jackdaw_protocol::messages::StrBytes;
 
 use super::{Context, Reply};
+use crate::cluster::creation;
 use crate::coordinator::Outcome;
 use crate::group::GroupError;
+use crate::topics::names::CONSUMER_OFFSETS;
 
 /// Text that outlives the request: a slice would keep the whole frame in memory.
 pub(super) fn owned(text: &StrBytes) -> Arc<str> {
@@ -50,7 +52,18 @@ pub(super) fn ensure_open(ctx: &Context<'_>) -> Result<(), GroupError> {
     if ctx.broker.groups.topic_id().is_some() {
         return Ok(());
     }
-    ctx.broker.blocking(|| ctx.broker.groups.ensure_open(&ctx.broker.topics))
+    ensure_topic(ctx)
+}
+
+/// Makes `__consumer_offsets`, if this broker may, and opens what it leads of it; else the controller is asked for it, and
+/// the client comes again.
+pub(super) fn ensure_topic(ctx: &Context<'_>) -> Result<(), GroupError> {
+    let broker = ctx.broker;
+    if !broker.channel.is_active() && broker.topics.topic(CONSUMER_OFFSETS).is_none() {
+        creation::ask_for(broker, [CONSUMER_OFFSETS.to_owned()]);
+        return Err(GroupError::NotAvailable(format!("{CONSUMER_OFFSETS} is being created")));
+    }
+    broker.blocking(|| broker.groups.ensure_open(&broker.topics, broker.cluster.is_alone()))
 }
 
 /// ACL operations that anybody may do with a group while there are no ACLs: READ, DELETE, DESCRIBE, DESCRIBE_CONFIGS and

@@ -8,6 +8,7 @@
 use jackdaw_protocol::messages::{InitProducerIdRequest, InitProducerIdResponse, ProducerId, ResponseError};
 
 use super::{Context, Handler, Reply};
+use crate::cluster::producer_ids;
 
 const NO_ID: i64 = -1;
 const NO_EPOCH: i16 = -1;
@@ -21,8 +22,21 @@ impl Handler for InitProducerIdRequest {
             }
             return Reply::Now(refused(error));
         }
+        if !ctx.broker.channel.is_active() {
+            let broker = ctx.broker.clone();
+            return Reply::later(async move {
+                match producer_ids::next(&broker).await {
+                    Ok(id) => given(id),
+                    Err(error) => {
+                        tracing::warn!(%error, "no producer id can be had");
+                        // Which every client takes for a reason to try again.
+                        refused(ResponseError::CoordinatorLoadInProgress)
+                    }
+                }
+            });
+        }
         Reply::Now(match ctx.broker.blocking(|| ctx.broker.topics.next_producer_id()) {
-            Ok(id) => InitProducerIdResponse::default().with_producer_id(ProducerId(id)).with_producer_epoch(0),
+            Ok(id) => given(id),
             Err(error) => {
                 tracing::error!(%error, "cannot allocate producer ids");
                 refused(ResponseError::KafkaStorageError)
@@ -43,6 +57,10 @@ fn check(request: &InitProducerIdRequest, longest_timeout_ms: i32) -> Result<(),
         }
         Some(_) => Err(ResponseError::TransactionalIdAuthorizationFailed),
     }
+}
+
+fn given(id: i64) -> InitProducerIdResponse {
+    InitProducerIdResponse::default().with_producer_id(ProducerId(id)).with_producer_epoch(0)
 }
 
 fn refused(error: ResponseError) -> InitProducerIdResponse {

@@ -6,10 +6,10 @@ use jackdaw_protocol::messages::list_partition_reassignments_response::{
     OngoingPartitionReassignment, OngoingTopicReassignment,
 };
 use jackdaw_protocol::messages::{
-    BrokerId, ListPartitionReassignmentsRequest, ListPartitionReassignmentsResponse, StrBytes, TopicName,
+    BrokerId, ListPartitionReassignmentsRequest, ListPartitionReassignmentsResponse, ResponseError, StrBytes, TopicName,
 };
 
-use super::{Context, Handler, Reply};
+use super::{Context, Forwarded, Handler, Reply};
 use crate::controller::reassign::in_progress;
 use crate::topics::image::{PartitionImage, TopicImage};
 
@@ -24,6 +24,14 @@ impl Handler for ListPartitionReassignmentsRequest {
             }
         };
         Reply::Now(ListPartitionReassignmentsResponse::default().with_error_message(None).with_topics(topics))
+    }
+}
+
+impl Forwarded for ListPartitionReassignmentsRequest {
+    fn refuse(self, _version: i16, error: ResponseError, message: &str) -> ListPartitionReassignmentsResponse {
+        ListPartitionReassignmentsResponse::default()
+            .with_error_code(error.code())
+            .with_error_message(Some(StrBytes::from_string(message.to_owned())))
     }
 }
 

@@ -13,15 +13,16 @@ use std::pin::Pin;
 use bytes::Bytes;
 use jackdaw_protocol::guard;
 use jackdaw_protocol::messages::{
-    AlterConfigsRequest, AlterPartitionReassignmentsRequest, AlterPartitionRequest, AlterReplicaLogDirsRequest,
-    ApiVersionsRequest, BrokerHeartbeatRequest, BrokerRegistrationRequest, CreatePartitionsRequest,
-    CreateTopicsRequest, DeleteGroupsRequest, DeleteRecordsRequest, DeleteTopicsRequest, DescribeClusterRequest,
-    DescribeConfigsRequest, DescribeGroupsRequest, DescribeLogDirsRequest, DescribeProducersRequest,
-    DescribeTopicPartitionsRequest, ElectLeadersRequest, Encodable, EnvelopeRequest, FetchRequest,
-    FindCoordinatorRequest, HeaderVersion, HeartbeatRequest, IncrementalAlterConfigsRequest, InitProducerIdRequest,
-    JoinGroupRequest, LeaveGroupRequest, ListGroupsRequest, ListOffsetsRequest, ListPartitionReassignmentsRequest,
-    MetadataRequest, OffsetCommitRequest, OffsetDeleteRequest, OffsetFetchRequest, OffsetForLeaderEpochRequest,
-    ProduceRequest, Request, SyncGroupRequest, UnregisterBrokerRequest,
+    AddRaftVoterRequest, AllocateProducerIdsRequest, AlterConfigsRequest, AlterPartitionReassignmentsRequest,
+    AlterPartitionRequest, AlterReplicaLogDirsRequest, ApiVersionsRequest, BrokerHeartbeatRequest,
+    BrokerRegistrationRequest, CreatePartitionsRequest, CreateTopicsRequest, DeleteGroupsRequest, DeleteRecordsRequest,
+    DeleteTopicsRequest, DescribeClusterRequest, DescribeConfigsRequest, DescribeGroupsRequest, DescribeLogDirsRequest,
+    DescribeProducersRequest, DescribeQuorumRequest, DescribeTopicPartitionsRequest, ElectLeadersRequest, Encodable,
+    EnvelopeRequest, FetchRequest, FindCoordinatorRequest, HeaderVersion, HeartbeatRequest,
+    IncrementalAlterConfigsRequest, InitProducerIdRequest, JoinGroupRequest, LeaveGroupRequest, ListGroupsRequest,
+    ListOffsetsRequest, ListPartitionReassignmentsRequest, MetadataRequest, OffsetCommitRequest, OffsetDeleteRequest,
+    OffsetFetchRequest, OffsetForLeaderEpochRequest, ProduceRequest, RemoveRaftVoterRequest, Request, SyncGroupRequest,
+    UnregisterBrokerRequest,
 };
 
 pub(crate) use broker_heartbeat::write_partitions;
@@ -32,8 +33,10 @@ pub use forward::Forwarded;
 
 use crate::net::Outgoing;
 
+mod add_raft_voter;
 #[cfg(test)]
 mod admin_tests;
+mod allocate_producer_ids;
 mod alter_configs;
 mod alter_partition;
 mod alter_partition_reassignments;
@@ -51,9 +54,12 @@ mod describe_configs;
 mod describe_groups;
 mod describe_log_dirs;
 mod describe_producers;
+mod describe_quorum;
 mod describe_topic_partitions;
 mod elect_leaders;
 mod envelope;
+#[cfg(test)]
+mod failover_tests;
 mod fetch;
 mod fetch_replica;
 mod find_coordinator;
@@ -75,6 +81,7 @@ pub mod produce;
 pub(crate) mod quorum;
 #[cfg(test)]
 mod reassignment_tests;
+mod remove_raft_voter;
 mod sync_group;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -259,11 +266,12 @@ pub static TABLE: &[Row] = &[
     row::<DescribeLogDirsRequest>("DescribeLogDirs"),
     forwarded_row::<CreatePartitionsRequest>("CreatePartitions"),
     row::<DeleteGroupsRequest>("DeleteGroups"),
-    row::<ElectLeadersRequest>("ElectLeaders"),
+    forwarded_row::<ElectLeadersRequest>("ElectLeaders"),
     forwarded_row::<IncrementalAlterConfigsRequest>("IncrementalAlterConfigs"),
-    row::<AlterPartitionReassignmentsRequest>("AlterPartitionReassignments"),
-    row::<ListPartitionReassignmentsRequest>("ListPartitionReassignments"),
+    forwarded_row::<AlterPartitionReassignmentsRequest>("AlterPartitionReassignments"),
+    forwarded_row::<ListPartitionReassignmentsRequest>("ListPartitionReassignments"),
     row::<OffsetDeleteRequest>("OffsetDelete"),
+    forwarded_row::<DescribeQuorumRequest>("DescribeQuorum"),
     row::<AlterPartitionRequest>("AlterPartition").served_on(Scope::Controller),
     row::<EnvelopeRequest>("Envelope").served_on(Scope::Controller),
     row::<DescribeClusterRequest>("DescribeCluster").served_on(Scope::Everywhere),
@@ -271,7 +279,10 @@ pub static TABLE: &[Row] = &[
     row::<BrokerRegistrationRequest>("BrokerRegistration").served_on(Scope::Controller),
     row::<BrokerHeartbeatRequest>("BrokerHeartbeat").served_on(Scope::Controller),
     forwarded_row::<UnregisterBrokerRequest>("UnregisterBroker"),
+    row::<AllocateProducerIdsRequest>("AllocateProducerIds").served_on(Scope::Controller),
     row::<DescribeTopicPartitionsRequest>("DescribeTopicPartitions"),
+    forwarded_row::<AddRaftVoterRequest>("AddRaftVoter"),
+    forwarded_row::<RemoveRaftVoterRequest>("RemoveRaftVoter"),
     QUORUM,
 ];
 

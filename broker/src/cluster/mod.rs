@@ -1,9 +1,11 @@
 //! The cluster as this node sees it: who it is, what it is part of, who the controllers are and which of them decides.
 
 pub mod channel;
+pub mod creation;
 pub mod lifecycle;
 pub mod members;
 pub(crate) mod node;
+pub mod producer_ids;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -18,3 +18,4 @@ pub use committed::{CommittedOffset, CommittedOffsets};
 pub use outcome::Outcome;
 pub use placement::partition_for;
 pub use runtime::{FetchedOffsets, Groups, Verdicts};
+pub use topic::offsets_topic;

@@ -14,7 +14,7 @@ mod opening;
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -35,7 +35,8 @@ use crate::group::shard::{Commit, DescribedGroup, FetchedOffset, ListedGroup};
 use crate::group::{
     Answer, Effects, GroupConfig, GroupError, GroupId, JoinRefused, Joined, Shard, Step, Synced, Token, limits,
 };
-use crate::partition::Partition;
+use crate::partition::{NotDurable, Partition};
+use crate::topics::image::Image;
 
 /// Groups whose expiry is looked at under one hold of the shard's lock.
 const EXPIRE_AT_ONCE: usize = 256;
@@ -57,6 +58,10 @@ pub struct Groups {
     next_token: AtomicU64,
     /// Wakes the timer task when something is due earlier than it knows.
     earlier: Arc<Notify>,
+    /// There are partitions to be read.
+    to_load: Notify,
+    /// Held while partitions come and go, so that a later state is never followed by an earlier one.
+    following: Mutex<Arc<Image>>,
 }
 
 struct Cells {
@@ -71,6 +76,11 @@ struct Cell {
     due_ms: AtomicU64,
     /// That of the last append.
     leader_epoch: AtomicI32,
+    /// The last one that the metadata named.
+    led_in: AtomicI32,
+    /// Somebody is reading it.
+    is_loading: AtomicBool,
+    commit_timeout: Duration,
 }
 
 struct Inner {
@@ -107,6 +117,8 @@ impl Groups {
             cells: ArcSwapOption::empty(),
             next_token: AtomicU64::new(1),
             earlier: Arc::new(Notify::new()),
+            to_load: Notify::new(),
+            following: Mutex::default(),
         }
     }
 
@@ -169,6 +181,9 @@ impl Groups {
     /// OffsetCommit.
     pub fn commit(&self, commit: Commit) -> Outcome<Result<Verdicts, GroupError>> {
         let group = commit.group.clone();
+        if let Err(error) = self.takes_writes(&group) {
+            return Outcome::Now(Err(error));
+        }
         self.step(&group, |shard, step| shard.commit(commit, step))
     }
 
@@ -269,6 +284,11 @@ impl Groups {
             let wait_ms = due_ms.min(expire_at_ms).saturating_sub(self.now_ms());
             tokio::select! {
                 () = woken => {}
+                () = self.to_load.notified() => {
+                    let groups = self.clone();
+                    // It ends by itself; what it read is told by the cells.
+                    drop(tokio::task::spawn_blocking(move || groups.load()));
+                }
                 () = tokio::time::sleep(Duration::from_millis(wait_ms)) => {}
             }
         }
@@ -346,6 +366,9 @@ impl Groups {
             Ok(cell) => cell,
             Err(error) => return Outcome::Now(Err(error.into())),
         };
+        if let Err(error) = self.takes_writes(group) {
+            return Outcome::Now(Err(error.into()));
+        }
         let mut inner = match cell.ready() {
             Ok(inner) => inner,
             Err(error) => return Outcome::Now(Err(error.into())),
@@ -449,6 +472,18 @@ impl Groups {
         }
     }
 
+    /// Whether the partition that holds the group has the replicas that a write needs.
+    fn takes_writes(&self, group: &str) -> Result<(), GroupError> {
+        let cell = self.cell(group)?;
+        if cell.partition.has_min_isr() {
+            return Ok(());
+        }
+        let (wanted, in_sync) = cell.partition.in_sync();
+        Err(GroupError::NotAvailable(format!(
+            "{in_sync} replicas of its partition of __consumer_offsets are in sync, min.insync.replicas is {wanted}"
+        )))
+    }
+
     fn cell(&self, group: &str) -> Result<Arc<Cell>, GroupError> {
         let cells = self.cells.load();
         let cells = &cells.as_ref().ok_or(GroupError::NotCoordinator)?.by_partition;
@@ -469,7 +504,7 @@ impl Groups {
 }
 
 impl Cell {
-    fn new(partition: Arc<Partition>) -> Cell {
+    fn new(partition: Arc<Partition>, led_in: i32, commit_timeout: Duration) -> Cell {
         let inner = Inner {
             status: Status::Loading,
             shard: Shard::default(),
@@ -477,7 +512,15 @@ impl Cell {
             parked: HashMap::new(),
         };
         let leader_epoch = AtomicI32::new(partition.leader_epoch());
-        Cell { partition, inner: Mutex::new(inner), due_ms: AtomicU64::new(NEVER), leader_epoch }
+        Cell {
+            partition,
+            inner: Mutex::new(inner),
+            due_ms: AtomicU64::new(NEVER),
+            leader_epoch,
+            led_in: AtomicI32::new(led_in),
+            is_loading: AtomicBool::new(false),
+            commit_timeout,
+        }
     }
 
     fn ready(&self) -> Result<MutexGuard<'_, Inner>, GroupError> {
@@ -491,7 +534,11 @@ impl Cell {
 
     fn fail(&self, inner: &mut Inner, error: &dyn std::fmt::Display) -> GroupError {
         let partition = self.partition.index();
-        tracing::error!(partition, %error, "__consumer_offsets cannot be written; the groups of this partition stop");
+        if self.partition.is_leader() {
+            tracing::error!(partition, %error, "__consumer_offsets cannot be written; the groups of this partition stop");
+        } else {
+            tracing::info!(partition, "another broker leads this partition of __consumer_offsets; its groups go there");
+        }
         let stopped = inner.status == Status::Stopped;
         inner.stop();
         if !stopped {
@@ -517,9 +564,13 @@ impl Cell {
         let durable = self.partition.durable(until, epoch);
         let cell = self.clone();
         Outcome::Later(Box::pin(async move {
-            match durable.await {
-                Ok(()) => answer,
-                Err(error) => {
+            // What is appended stays appended: only the answer is that nobody knows yet.
+            let unknown = |why: String| Err(GroupError::NotAvailable(why).into());
+            match tokio::time::timeout(cell.commit_timeout, durable).await {
+                Ok(Ok(())) => answer,
+                Err(_) => unknown("the replicas of __consumer_offsets did not acknowledge in time".to_owned()),
+                Ok(Err(error @ NotDurable::TooFewReplicas { .. })) => unknown(error.to_string()),
+                Ok(Err(error)) => {
                     let mut inner = cell.inner.lock();
                     Err(cell.fail(&mut inner, &error).into())
                 }

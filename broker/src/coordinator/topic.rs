@@ -3,28 +3,30 @@
 use super::Groups;
 use crate::config::Config;
 use crate::group::GroupError;
+use crate::topics::Topics;
 use crate::topics::catalog::{CreateTopic, CreateTopicError};
 use crate::topics::names::CONSUMER_OFFSETS;
-use crate::topics::{Topic, Topics};
 
 impl Groups {
-    /// Opens the partitions of `__consumer_offsets` if the topic exists.
+    /// Opens the partitions of `__consumer_offsets` that this broker leads, if the topic exists.
     pub fn open_existing(&self, topics: &Topics) -> bool {
-        let Some(topic) = topics.topic(CONSUMER_OFFSETS) else { return false };
-        self.open_topic(&topic);
-        true
+        let node = self.with_config(|config| config.node_id);
+        self.follow(&topics.registry(), node);
+        self.topic_id().is_some()
     }
 
-    /// Makes the topic if it is not there (any more) and opens its partitions. Waits for the disk where it has to.
-    pub fn ensure_open(&self, topics: &Topics) -> Result<(), GroupError> {
+    /// Makes the topic if it is not there (any more) and opens its partitions, on the active controller. Waits for the disk
+    /// where it has to.
+    pub fn ensure_open(&self, topics: &Topics, is_alone: bool) -> Result<(), GroupError> {
         if let Some(topic) = topics.topic(CONSUMER_OFFSETS) {
             if self.topic_id() != Some(topic.id()) {
-                self.open_topic(&topic);
+                self.open_existing(topics);
                 self.load();
             }
             return Ok(());
         }
-        let command = self.with_config(offsets_topic);
+        let is_alone = is_alone && topics.image().brokers.len() <= 1;
+        let command = self.with_config(|config| offsets_topic(config, is_alone));
         match topics.create(&[command], false).pop() {
             // Another connection's request was faster.
             Some(Ok(_) | Err(CreateTopicError::AlreadyExists { .. })) if self.open_existing(topics) => Ok(()),
@@ -32,21 +34,18 @@ impl Groups {
             _ => Err(GroupError::NotAvailable(format!("{CONSUMER_OFFSETS} is being created"))),
         }
     }
-
-    fn open_topic(&self, topic: &Topic) {
-        let count = i32::try_from(topic.image.partitions.len()).unwrap_or(i32::MAX);
-        let partitions: Vec<_> = (0..count).map(|index| topic.partition(index).ok().cloned()).collect();
-        self.open(topic.id(), &partitions);
-    }
 }
 
-fn offsets_topic(config: &Config) -> CreateTopic {
+/// `__consumer_offsets` as it is to be made: with `offsets.topic.replication.factor` replicas, however many brokers there are
+/// at the moment, so that it is not made with too few while a cluster starts. Only a broker that is a cluster of its own
+/// gets by with one.
+pub fn offsets_topic(config: &Config, is_alone: bool) -> CreateTopic {
     let set = |key: &str, value: String| (key.to_owned(), Some(value));
+    let factor = config.offsets_topic_replication_factor;
     CreateTopic {
         name: CONSUMER_OFFSETS.to_owned(),
         partitions: config.offsets_topic_num_partitions,
-        // As many as there are brokers to hold them, like Kafka's own tools for one broker set it.
-        replication_factor: config.offsets_topic_replication_factor.min(1),
+        replication_factor: if is_alone { factor.min(1) } else { factor },
         assignments: Vec::new(),
         configs: vec![
             set("cleanup.policy", "compact".to_owned()),

@@ -1,7 +1,9 @@
 //! Group commit: the one place where async meets the disk's sync.
 //!
 //! A few threads per log directory, each syncing one log at a time; a log is synced by one of them only. The next sync of
-//! a log starts as soon as the last one ended and covers everything that was appended meanwhile; there is no timer.
+//! a log starts as soon as the last one ended and covers everything that was appended meanwhile; there is no timer. Where
+//! many wait, one sync of the file system serves them all, and no other runs beside it: that would write the same inodes,
+//! and flush the disk, for a few logs that the next sync of all takes along.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -33,6 +35,8 @@ struct Asked {
     queue: VecDeque<Wanted>,
     threads: Vec<JoinHandle<()>>,
     idle: usize,
+    /// One sync of the whole file system is going on: who asks meanwhile waits for the next sync.
+    all_at_once: bool,
     stopping: bool,
 }
 
@@ -106,7 +110,9 @@ impl Flusher {
         }
         asked.queue.push_back((partition.clone(), home.clone()));
         // A thread that was woken counts as idle until it runs.
-        if asked.queue.len() <= asked.idle {
+        if asked.all_at_once {
+            // At its end all are woken.
+        } else if asked.queue.len() <= asked.idle {
             self.wake.notify_one();
         } else if asked.threads.len() < limits::SYNC_THREADS {
             match self.start_thread() {
@@ -136,6 +142,7 @@ impl Flusher {
                 // Before the sync: whoever appends from here on must ask again.
                 home.sync.asked.store(false, Ordering::Release);
             }
+            let all = (wanted.len() > 1).then(|| AllAtOnce(self));
             if let [one] = &wanted[..] {
                 synced(one, one.1.log.flush());
             } else {
@@ -151,14 +158,16 @@ impl Flusher {
                     asked.queue.push_back((partition, home));
                 }
             }
+            drop(asked);
+            drop(all);
         }
     }
 
     /// What to sync next: one partition, or all that wait if they are many. `None` when the thread must end.
     fn next(&self) -> Option<Vec<Wanted>> {
         let mut asked = self.asked.lock();
-        while asked.queue.is_empty() {
-            if asked.stopping {
+        while asked.queue.is_empty() || asked.all_at_once {
+            if asked.stopping && asked.queue.is_empty() {
                 return None;
             }
             asked.idle += 1;
@@ -166,6 +175,7 @@ impl Flusher {
             asked.idle -= 1;
         }
         let count = if asked.queue.len() >= limits::SYNC_TOGETHER { asked.queue.len() } else { 1 };
+        asked.all_at_once = count > 1;
         let wanted: Vec<_> = asked.queue.drain(..count).collect();
         for (_, home) in &wanted {
             home.sync.running.store(true, Ordering::Relaxed);
@@ -174,10 +184,66 @@ impl Flusher {
     }
 }
 
+/// Ends the time in which no other sync may begin, also after a panic.
+struct AllAtOnce<'a>(&'a Flusher);
+
+impl Drop for AllAtOnce<'_> {
+    fn drop(&mut self) {
+        self.0.asked.lock().all_at_once = false;
+        self.0.wake.notify_all();
+    }
+}
+
 /// Ends the waits of a partition. Where its log was moved to another directory meanwhile, they go on there.
 fn synced((partition, _): &Wanted, result: Result<i64, StorageError>) {
     match result {
         Err(StorageError::Moved { .. }) => partition.ask_for_sync(),
         result => partition.synced(result.map_err(NotDurable::from)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+    use jackdaw_protocol::records::{Batch, BatchBuilder, Codec};
+    use jackdaw_storage::{Append, LogDirOptions, Origin};
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::config::{Config, ConfigSources};
+
+    fn append(partition: &Partition) {
+        let mut builder = BatchBuilder::new(Codec::None);
+        builder.push(1, None, Some(b"x"), &[]);
+        let batch = Batch::check(builder.build()).unwrap();
+        let mut out = Vec::new();
+        partition.log().append(&[Append { batch: &batch, origin: Origin::Client, leader_epoch: 0 }], 1, &mut out);
+        out.remove(0).unwrap();
+    }
+
+    #[test]
+    fn what_was_asked_for_is_synced_when_the_threads_have_ended_be_it_of_one_log_or_of_a_hundred() {
+        let config = Arc::new(Config::load(&ConfigSources::default()).unwrap().config.topic_defaults);
+        for count in [1, limits::SYNC_TOGETHER as i32 - 1, 100] {
+            let temp = tempfile::tempdir().unwrap();
+            let dir = LogDir::open(temp.path(), LogDirOptions::new(1), &|_| config.log(), &|_| {}).unwrap();
+            let flusher = Flusher::start(Arc::new(dir), Arc::new(Clock::new())).unwrap();
+            let make = |index| {
+                let log = flusher.dir().create("t", Uuid::from_u128(7), index, config.shared_log()).unwrap();
+                Partition::new("t".into(), Uuid::from_u128(7), index, log, config.clone(), flusher.clone())
+            };
+            let partitions: Vec<_> = (0..count).map(make).collect();
+            for _ in 0..5 {
+                for partition in &partitions {
+                    append(partition);
+                    partition.ask_for_sync();
+                }
+            }
+            flusher.stop();
+            for partition in &partitions {
+                assert_eq!((partition.log().flushed_offset(), partition.log().log_end_offset()), (5, 5));
+            }
+        }
     }
 }

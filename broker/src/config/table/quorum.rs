@@ -14,7 +14,8 @@ pub(super) const DEFS: &[Def] = &[
         Check::Any,
         Medium,
         ReadOnly,
-        "Known, for clusters: a single node has no use for it.",
+        "How often a broker tells the active controller that it is there. One that ends is noticed sooner, by its \
+         connection.",
     ),
     row(
         "broker.session.timeout.ms",
@@ -23,7 +24,7 @@ pub(super) const DEFS: &[Def] = &[
         Check::Any,
         Medium,
         ReadOnly,
-        "Known, for clusters: a single node has no use for it.",
+        "A broker that is not heard for so long is fenced: others lead what it led. Measured by the monotonic clock.",
     ),
     row(
         "controller.listener.names",
@@ -187,7 +188,7 @@ pub(super) const DEFS: &[Def] = &[
         Check::Any,
         Medium,
         ReadOnly,
-        "Known, for clusters: a single node has no use for it.",
+        "How long a starting broker whose node.id another process has waits for that one to be gone, before it gives up.",
     ),
     row(
         "internal.metadata.delete.delay.millis",

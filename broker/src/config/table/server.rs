@@ -90,8 +90,7 @@ pub(super) const DEFS: &[Def] = &[
         Check::Any,
         Medium,
         ReadOnly,
-        "Known, for clusters: a single node has no use for it. A stopping broker always finishes what it has \
-         acknowledged.",
+        "Whether a stopping broker has others lead its partitions first. It always finishes what it has acknowledged.",
     ),
     row(
         "create.topic.policy.class.name",
