@@ -422,10 +422,10 @@ impl Topics {
             });
         }
         let records: Vec<Record> = results.iter().flatten().cloned().collect();
-        if !records.is_empty() {
-            if let Err(error) = self.commit(&mut writer, &records) {
-                fail_all(&mut results, DeleteTopicError::Storage(error.to_string()));
-            }
+        if !records.is_empty()
+            && let Err(error) = self.commit(&mut writer, &records)
+        {
+            fail_all(&mut results, DeleteTopicError::Storage(error.to_string()));
         }
         results.into_iter().map(|result| result.map(|_| ())).collect()
     }
