@@ -27,7 +27,7 @@ pub mod store;
 
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
 use arc_swap::ArcSwap;
 use parking_lot::{Mutex, MutexGuard};
@@ -193,7 +193,6 @@ impl Topics {
         let image = self.quorum.catalog().image().clone();
         found.set_strays_aside(&image, self.node_id, &self.dirs);
         found.absent = self.absent_dirs(&image);
-        self.hosts.store(true, Ordering::Release);
         self.publish(&mut found, true);
         self.note_offline(&found);
         Ok(())
@@ -423,10 +422,10 @@ impl Topics {
             });
         }
         let records: Vec<Record> = results.iter().flatten().cloned().collect();
-        if !records.is_empty() {
-            if let Err(error) = self.commit(&mut writer, &records) {
-                fail_all(&mut results, DeleteTopicError::Storage(error.to_string()));
-            }
+        if !records.is_empty()
+            && let Err(error) = self.commit(&mut writer, &records)
+        {
+            fail_all(&mut results, DeleteTopicError::Storage(error.to_string()));
         }
         results.into_iter().map(|result| result.map(|_| ())).collect()
     }

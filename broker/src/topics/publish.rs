@@ -98,6 +98,10 @@ impl Topics {
         let before = self.registry.load_full();
         let mut touched = self.follow_configs(&before.image, &image, touched);
         self.view.learn(&image);
+        if everything {
+            // Under the lock: who publishes beside this one does not know what was found, and would make empty logs.
+            self.hosts.store(true, Ordering::Release);
+        }
         if !self.hosts.load(Ordering::Acquire) {
             // It is not known yet which of the logs on the disk are still wanted.
             touched.clear();

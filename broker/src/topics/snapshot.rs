@@ -117,8 +117,8 @@ pub fn decode(bytes: &[u8]) -> Result<Image, SnapshotError> {
     }
     // The version stands first, and is looked for alone only if the rest is not understood.
     let stored: Stored = match serde_json::from_slice::<Stored>(bytes) {
-        Ok(stored) if stored.v <= VERSION => stored,
-        Ok(stored) => return Err(SnapshotError::TooNew { version: stored.v }),
+        Ok(stored) if stored.v > VERSION => return Err(SnapshotError::TooNew { version: stored.v }),
+        Ok(stored) => stored,
         Err(error) => {
             return Err(match serde_json::from_slice::<Head>(bytes) {
                 Ok(head) if head.v > VERSION => SnapshotError::TooNew { version: head.v },
