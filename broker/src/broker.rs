@@ -224,9 +224,10 @@ impl Broker {
             handle.spawn(net::serve(bound, self.clone()))
         };
         let mut tasks: Vec<_> = controllers.into_iter().map(serve).collect();
-        if self.topics.quorum().as_observer().is_some() {
-            tasks.push(handle.spawn(node::observe(self.clone())));
-        }
+        tasks.push(match self.topics.quorum().as_observer() {
+            Some(_) => handle.spawn(node::observe(self.clone())),
+            None => handle.spawn(node::watch_leader(self.clone())),
+        });
         tasks
     }
 
@@ -314,6 +315,8 @@ impl Running {
         }
         self.broker.connections.stop();
         self.broker.groups.stop();
+        // What waits for a majority that is gone too is to wait no longer.
+        tokio::task::block_in_place(|| self.broker.topics.stop());
         for task in self.tasks {
             task.abort();
             // Ends with "cancelled", or with what the panic hook has told already.
@@ -330,7 +333,6 @@ impl Running {
                     tracing::error!(dir = %flusher.dir().path().display(), %error, "not closed cleanly; the next start recovers it");
                 }
             }
-            broker.topics.stop();
         });
     }
 }

@@ -98,3 +98,7 @@ impl Cluster {
         self.leadership.clone()
     }
 }
+
+#[cfg(test)]
+#[path = "cluster_tests.rs"]
+mod tests;

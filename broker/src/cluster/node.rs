@@ -203,6 +203,41 @@ pub(crate) async fn observe(broker: Arc<Broker>) {
     }
 }
 
+/// On a voter, keeps a connection to the leader of the quorum: when it ends, and nobody is there any more, another leader is
+/// sought at once, and not after the election timeout.
+pub(crate) async fn watch_leader(broker: Arc<Broker>) {
+    let Some(quorum) = broker.topics.quorum().as_voter().cloned() else { return };
+    let wire = Wire { node: broker.node_id(), peers: Mutex::default() };
+    let mut leadership = quorum.leadership();
+    loop {
+        let known = *leadership.borrow_and_update();
+        let leader = known.leader.filter(|leader| *leader != node_id(broker.node_id()));
+        let address = leader.and_then(|leader| broker.cluster.voters().remove(&i32::try_from(leader).ok()?));
+        let peer = address.and_then(|address| wire.peer(&address));
+        let watch = async {
+            let (Some(leader), Some(peer)) = (leader, peer) else { return std::future::pending().await };
+            loop {
+                match peer.connect(ASK).await {
+                    Ok(()) => drop(peer.closed().await),
+                    Err(error) if error.is_refused() => {
+                        tracing::info!(leader, "the controller that led is gone: another is elected");
+                        quorum.leader_connection_lost(leader);
+                        tokio::time::sleep(ASK).await;
+                    }
+                    Err(_) => tokio::time::sleep(PAUSE).await,
+                }
+            }
+        };
+        let changed = tokio::select! {
+            changed = leadership.changed() => changed,
+            () = watch => return,
+        };
+        if changed.is_err() {
+            return;
+        }
+    }
+}
+
 /// Waits until this node knows what the active controller knew when it was asked.
 pub(crate) async fn catch_up(broker: &Arc<Broker>) {
     let knows = |version: u64| broker.topics.quorum().catalog().image().version >= version;
@@ -224,6 +259,9 @@ pub(crate) async fn catch_up(broker: &Arc<Broker>) {
         }
         if round % ROUNDS_A_REPORT == ROUNDS_A_REPORT / 5 {
             match target {
+                None if broker.cluster.quorum().is_stranger() => tracing::info!(
+                    "this controller waits to be added to the quorum: jackdaw cluster add-voter, asked of one that is in it"
+                ),
                 None => tracing::info!("waits for a majority of the controllers to elect one that decides"),
                 Some(version) => tracing::info!(version, "waits for the metadata"),
             }

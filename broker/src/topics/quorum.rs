@@ -210,6 +210,11 @@ impl MetadataQuorum {
         })
     }
 
+    /// Whether this node is a controller that no quorum has taken in yet.
+    pub fn is_stranger(&self) -> bool {
+        self.as_voter().is_some_and(|quorum| !quorum.members().contains_key(&self.id))
+    }
+
     /// The voters with their controller listeners, as far as this node knows.
     pub fn voters(&self) -> BTreeMap<i32, String> {
         let voters: BTreeMap<u64, String> = match &self.node {

@@ -151,6 +151,35 @@ async fn data_without_metadata_is_taken_over_not_thrown_out() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_metadata_log_of_an_earlier_release_is_taken_over_once() {
+    let broker = TestBroker::start(&[]).await;
+    broker.create("t", 2, &[]);
+    broker.append("t", &[1, 2, 3]);
+    let id = broker.broker().topics.topic("t").unwrap().id();
+    // As such a release left it: a log, and no quorum.
+    let turn_back = |data: &Path| {
+        std::fs::remove_dir_all(data.join("quorum")).unwrap();
+        let none = |_: &str| jackdaw_storage::LogConfig::default();
+        let dir = jackdaw_storage::LogDir::open(data, jackdaw_storage::LogDirOptions::new(1), &none, &|_| {}).unwrap();
+        let dir = Arc::new(dir);
+        let configs = Configs::from([("retention.ms".to_owned(), "5".to_owned())]);
+        let topic = seed::SeedTopic { name: "t".to_owned(), id, leader_epochs: vec![4, 0], configs };
+        seed::seed(&dir, 1, &[topic], 5000, 1).unwrap();
+        dir.close().unwrap();
+    };
+    let broker = broker.restart_after(&[], turn_back).await;
+    let topic = broker.broker().topics.topic("t").unwrap();
+    assert_eq!((topic.id(), topic.partitions().count(), topic.config.retention_ms), (id, 2, 5));
+    assert!(broker.broker().topics.image().next_producer_id >= 5000);
+    assert!(topic.image.partitions[0].leader_epoch >= 4);
+    drop(topic);
+    broker.broker().topics.delete(&[id]).remove(0).unwrap();
+    let broker = broker.restart(&[]).await;
+    assert!(broker.data_dir().join("__cluster_metadata-0").exists(), "the old log stays, and says nothing any more");
+    assert!(broker.broker().topics.topic("t").is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn partitions_go_to_the_log_directory_with_the_fewest() {
     let dirs = tempfile::tempdir().unwrap();
     let list = format!("{0}/a,{0}/b", dirs.path().display());
