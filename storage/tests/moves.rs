@@ -7,7 +7,7 @@ mod support;
 use std::path::Path;
 use std::sync::Arc;
 
-use jackdaw_storage::{FutureLog, Hold, Log, LogConfig, LogDir};
+use jackdaw_storage::{AppendError, FutureLog, Hold, Log, LogConfig, LogDir, StorageError};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use support::faulty::Faulty;
@@ -191,6 +191,21 @@ fn what_retention_deletes_meanwhile_is_not_there_afterwards() {
     log.set_high_watermark(40);
     assert!(read_all(&log) == after, "{:?}", log);
     assert!(two.from.logs().is_empty() && two.to.interrupted_moves().is_empty());
+}
+
+#[test]
+fn a_log_that_moved_says_so_even_after_its_old_files_are_deleted() {
+    let (_temp, two) = pair();
+    let log = create(&two.from, &tiny());
+    assert!(put(&log, "before"));
+    let new = move_now(&two.to.begin_move(&log).unwrap());
+    two.from.detach(std::slice::from_ref(&log)).unwrap();
+    // Whoever looked the log up before the move tries again in its new place.
+    let late = append_all(&log, &[batch(&["late"])], 0, NOW).pop().unwrap();
+    assert!(matches!(late, Err(AppendError::Storage(StorageError::Moved { .. }))), "{late:?}");
+    assert!(matches!(log.flush(), Err(StorageError::Moved { .. })));
+    two.to.detach(std::slice::from_ref(&new)).unwrap();
+    assert!(matches!(new.flush(), Err(StorageError::Deleted { .. })));
 }
 
 #[test]

@@ -109,7 +109,8 @@ fn settings_come_from_the_file_the_environment_and_overrides_in_that_order() {
 #[test]
 fn the_server_properties_of_a_plain_kafka_start_it_unchanged() {
     let dir = TempDir::new().unwrap();
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let free = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+    let [port, controller] = free.map(|listener| listener.local_addr().unwrap().port());
     let file = dir.path().join("server.properties");
     let properties = format!(
         "process.roles=broker,controller
@@ -127,7 +128,6 @@ transaction.state.log.min.isr=1
 share.coordinator.state.topic.replication.factor=1
 share.coordinator.state.topic.min.isr=1
 ",
-        controller = port.wrapping_add(1),
         logs = dir.path().join("kafka-logs").display()
     );
     std::fs::write(&file, properties).unwrap();

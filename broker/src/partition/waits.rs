@@ -92,11 +92,13 @@ impl Partition {
         let (answer, receiver) = oneshot::channel();
         waits.push(Wait { offset, answer });
         drop(waits);
-        if self.on_disk() < offset {
+        let is_on_disk = self.on_disk() >= offset;
+        if !is_on_disk {
             self.ask_for_sync();
         }
-        if standing.leading().is_some() {
-            // What came between the look at the offsets and the wait has not seen it.
+        if is_on_disk || standing.leading().is_some() {
+            // What came between the look at the offsets and the wait has not seen it: a sync by somebody else, such as a
+            // compaction's, or a replica.
             self.acknowledge();
         }
         Ok(Some(receiver))

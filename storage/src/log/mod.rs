@@ -385,11 +385,12 @@ impl Log {
 
     /// `Err` when this is no longer the partition's log, or it is damaged.
     fn check_here(&self) -> Result<(), StorageError> {
-        if self.deleted.load(Ordering::Acquire) {
-            return Err(self.deleted_error());
-        }
+        // One that has moved is deleted soon afterwards, and the partition goes on elsewhere all the same.
         if self.moved.load(Ordering::Acquire) {
             return Err(self.moved_error());
+        }
+        if self.deleted.load(Ordering::Acquire) {
+            return Err(self.deleted_error());
         }
         if let Some(damage) = &self.damage {
             return Err(damage.error().clone());
