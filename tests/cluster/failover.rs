@@ -87,6 +87,12 @@ fn a_frozen_leader_is_replaced_and_follows_when_it_wakes() {
         (answer.responses[0].partition_responses[0].error_code == 0).then_some(())
     });
     cluster.resume(leader);
+    // What it believed when it froze is told to nobody once it knows better.
+    cluster.wait_for("the woken node knows", |cluster| {
+        let topic = cluster.metadata_of(leader, Some("frozen"))?.topics.pop()?;
+        let next = topic.partitions.first()?.leader_id.0;
+        (next > 0 && next != leader).then_some(())
+    });
     cluster.wait_isr("frozen", 0, &[1, 2, 3]);
     assert_eq!(texts(&cluster.read_all("frozen", 0)), expected(20));
 }

@@ -6,6 +6,7 @@
 
 mod failover;
 mod formation;
+mod moves;
 mod replication;
 
 use jackdaw_test_support::batch::{Batch, Record};

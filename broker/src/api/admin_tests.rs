@@ -535,3 +535,22 @@ async fn without_a_controller_what_only_it_decides_is_answered_as_timed_out() {
     assert_eq!(answer.topics[0].error_code, ResponseError::RequestTimedOut.code());
     assert!(test.broker().topics.topic("t").is_none());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_quorum_of_one_is_described_in_every_version() {
+    use jackdaw_protocol::messages::describe_quorum_request::{PartitionData, TopicData};
+    let broker = TestBroker::start(&[]).await;
+    let asked = |name: &str| {
+        let topic = TopicData::default().with_topic_name(topic(name)).with_partitions(vec![PartitionData::default()]);
+        DescribeQuorumRequest::default().with_topics(vec![topic])
+    };
+    for version in 0..=2 {
+        let answer = broker.ask(version, asked("__cluster_metadata")).await;
+        let partition = &answer.topics[0].partitions[0];
+        assert_eq!((answer.error_code, partition.error_code), (0, 0));
+        assert_eq!(partition.leader_id, partition.current_voters[0].replica_id);
+        assert!(partition.current_voters[0].log_end_offset >= partition.high_watermark);
+        let refused = broker.ask(version, asked("other")).await;
+        assert_eq!(refused.topics[0].partitions[0].error_code, Code::UnknownTopicOrPartition.code());
+    }
+}

@@ -19,6 +19,7 @@ use crate::topics::names::CLUSTER_METADATA;
 
 /// An offset or a time that is not known.
 const UNKNOWN: i64 = -1;
+const TELLS_ADDRESSES: i16 = 2;
 
 impl Handler for DescribeQuorumRequest {
     fn handle(self, ctx: &Context<'_>) -> Reply<DescribeQuorumResponse> {
@@ -39,7 +40,9 @@ impl Handler for DescribeQuorumRequest {
             .with_topic_name(TopicName(StrBytes::from_static_str(CLUSTER_METADATA)))
             .with_partitions(vec![partition]);
         let name = ctx.broker.config().controller_listener_names.first().cloned().unwrap_or_default();
-        Reply::Now(answer.with_topics(vec![topic]).with_nodes(nodes(&status, &name)))
+        // Older versions have no place for them.
+        let nodes = if ctx.api_version >= TELLS_ADDRESSES { nodes(&status, &name) } else { Vec::new() };
+        Reply::Now(answer.with_topics(vec![topic]).with_nodes(nodes))
     }
 }
 

@@ -24,7 +24,11 @@ impl Handler for ElectLeadersRequest {
             UNCLEAN => Wanted::Unclean,
             unknown => {
                 let message = format!("Unknown election type {unknown}");
-                return Reply::Now(refused(self, &Failure::with(ResponseError::InvalidRequest, message)));
+                return Reply::Now(refused(
+                    self,
+                    ctx.api_version,
+                    &Failure::with(ResponseError::InvalidRequest, message),
+                ));
             }
         };
         let defaults = election_defaults(&ctx.broker.config());
@@ -34,14 +38,14 @@ impl Handler for ElectLeadersRequest {
             .blocking(|| ctx.broker.topics.change(|catalog| elections(catalog.image(), asked, wanted, defaults)));
         Reply::Now(match changed {
             Ok(results) => ElectLeadersResponse::default().with_replica_election_results(results),
-            Err(error) => refused(self, &errors::change(&error)),
+            Err(error) => refused(self, ctx.api_version, &errors::change(&error)),
         })
     }
 }
 
 impl Forwarded for ElectLeadersRequest {
-    fn refuse(self, _version: i16, error: ResponseError, message: &str) -> ElectLeadersResponse {
-        refused(self, &Failure::with(error, message.to_owned()))
+    fn refuse(self, version: i16, error: ResponseError, message: &str) -> ElectLeadersResponse {
+        refused(self, version, &Failure::with(error, message.to_owned()))
     }
 }
 
@@ -97,12 +101,12 @@ fn answered(partition: i32, failure: Option<&Failure>) -> PartitionResult {
 }
 
 /// The same error for everything: version 0 has no place for one of the whole request.
-fn refused(request: ElectLeadersRequest, failure: &Failure) -> ElectLeadersResponse {
+fn refused(request: ElectLeadersRequest, version: i16, failure: &Failure) -> ElectLeadersResponse {
     let topic = |topic: TopicPartitions| {
         let results = topic.partitions.iter().map(|index| answered(*index, Some(failure))).collect();
         of_topic(topic.topic, results)
     };
     ElectLeadersResponse::default()
-        .with_error_code(failure.error.code())
+        .with_error_code(if version >= 1 { failure.error.code() } else { 0 })
         .with_replica_election_results(request.topic_partitions.unwrap_or_default().into_iter().map(topic).collect())
 }

@@ -162,6 +162,7 @@ async fn an_unclean_election_must_be_asked_for_by_its_name() {
     assert_eq!(broker.partition(0).leader, -1, "12 was not in sync at the end");
     let unknown = broker.elect(1, 7, Some(&[0])).await;
     assert_eq!((unknown.error_code, codes(&unknown)), (Code::InvalidRequest.code(), vec![(0, 42)]));
+    assert_eq!(codes(&broker.elect(0, 7, Some(&[0])).await), [(0, 42)], "version 0 tells it for each partition only");
     assert_eq!(codes(&broker.elect(2, 1, None).await), [(0, 0)]);
     assert_eq!((broker.partition(0).leader, broker.partition(0).is_recovering()), (12, true));
 }

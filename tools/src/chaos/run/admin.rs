@@ -212,7 +212,7 @@ impl Admin {
 
     pub(super) async fn remove_voter(&mut self, voter: &Voter, patience: Duration) -> Result<(), ClientError> {
         let request =
-            RemoveRaftVoterRequest::default().with_voter_id(voter.id).with_voter_directory_id(voter.directory);
+            RemoveRaftVoterRequest::default().with_cluster_id(None).with_voter_id(voter.id).with_voter_directory_id(voter.directory);
         self.insist(patience, async |client| {
             let answer = client.get().await?.any().await?.send(&request).await?;
             ClientError::check("remove voter", answer.error_code, answer.error_message.as_deref())
@@ -232,6 +232,7 @@ impl Admin {
             .with_host(text(host))
             .with_port(port.parse().unwrap_or(0));
         let request = AddRaftVoterRequest::default()
+            .with_cluster_id(None)
             .with_timeout_ms(3_000)
             .with_voter_id(voter.id)
             .with_voter_directory_id(voter.directory)
