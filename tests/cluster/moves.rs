@@ -70,6 +70,27 @@ fn a_preferred_leader_leads_again_when_it_is_asked_for_and_the_replicas_of_a_top
 }
 
 #[test]
+fn the_quorum_is_described_by_every_node_in_every_version() {
+    use jackdaw_test_support::messages::DescribeQuorumRequest;
+    use jackdaw_test_support::messages::describe_quorum_request::{PartitionData, TopicData};
+    let cluster = Cluster::start(3);
+    let topic = TopicData::default()
+        .with_topic_name(jackdaw_test_support::requests::topic("__cluster_metadata"))
+        .with_partitions(vec![PartitionData::default()]);
+    let request = DescribeQuorumRequest::default().with_topics(vec![topic]);
+    for version in 0..=2 {
+        for id in cluster.ids() {
+            cluster.wait_for("the voters, and how far they are", |cluster| {
+                let answer = cluster.ask(id, version, &request)?;
+                let partition = answer.topics.first()?.partitions.first()?;
+                let known = partition.current_voters.iter().filter(|voter| voter.log_end_offset > 0).count();
+                (partition.error_code == 0 && known == 3).then_some(())
+            });
+        }
+    }
+}
+
+#[test]
 fn a_voter_is_taken_out_and_comes_back() {
     let cluster = Cluster::start(3);
     let out = cluster.ids().into_iter().find(|id| *id != cluster.controller()).unwrap().to_string();

@@ -19,7 +19,8 @@ use crate::topics::names::CLUSTER_METADATA;
 
 /// An offset or a time that is not known.
 const UNKNOWN: i64 = -1;
-const TELLS_ADDRESSES: i16 = 2;
+/// Older versions have no place for directory ids and addresses.
+const TELLS_DIRECTORIES: i16 = 2;
 
 impl Handler for DescribeQuorumRequest {
     fn handle(self, ctx: &Context<'_>) -> Reply<DescribeQuorumResponse> {
@@ -32,16 +33,18 @@ impl Handler for DescribeQuorumRequest {
             return Reply::Now(answer.with_topics(failed(&self.topics, ResponseError::UnknownTopicOrPartition)));
         }
         let quorum = ctx.broker.topics.quorum();
-        let Some(status) = quorum.as_voter().map(jackdaw_quorum::Quorum::status) else {
+        let Some(mut status) = quorum.as_voter().map(jackdaw_quorum::Quorum::status) else {
             return Reply::Now(answer.with_topics(failed(&self.topics, ResponseError::NotLeaderOrFollower)));
         };
+        if ctx.api_version < TELLS_DIRECTORIES {
+            status.members.values_mut().for_each(|member| member.member.directory = None);
+        }
         let partition = partition(&status, &ctx.broker.topics.image(), ctx.broker.clock.now_ms());
         let topic = TopicData::default()
             .with_topic_name(TopicName(StrBytes::from_static_str(CLUSTER_METADATA)))
             .with_partitions(vec![partition]);
         let name = ctx.broker.config().controller_listener_names.first().cloned().unwrap_or_default();
-        // Older versions have no place for them.
-        let nodes = if ctx.api_version >= TELLS_ADDRESSES { nodes(&status, &name) } else { Vec::new() };
+        let nodes = if ctx.api_version >= TELLS_DIRECTORIES { nodes(&status, &name) } else { Vec::new() };
         Reply::Now(answer.with_topics(vec![topic]).with_nodes(nodes))
     }
 }

@@ -211,8 +211,10 @@ impl Admin {
     }
 
     pub(super) async fn remove_voter(&mut self, voter: &Voter, patience: Duration) -> Result<(), ClientError> {
-        let request =
-            RemoveRaftVoterRequest::default().with_cluster_id(None).with_voter_id(voter.id).with_voter_directory_id(voter.directory);
+        let request = RemoveRaftVoterRequest::default()
+            .with_cluster_id(None)
+            .with_voter_id(voter.id)
+            .with_voter_directory_id(voter.directory);
         self.insist(patience, async |client| {
             let answer = client.get().await?.any().await?.send(&request).await?;
             ClientError::check("remove voter", answer.error_code, answer.error_message.as_deref())
