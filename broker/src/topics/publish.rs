@@ -109,10 +109,11 @@ impl Topics {
             touched = image.topics().map(|topic| topic.id).collect();
         }
         let failed = self.reconcile(&image, &touched, found);
-        self.published.tell(&image, failed);
         let registry = self.registry.load_full();
         let listeners = self.published.listeners.lock().clone();
         listeners.iter().for_each(|listener| listener(&registry));
+        // Last: who waited for a change finds that everybody here knows of it.
+        self.published.tell(&image, failed);
     }
 
     /// Puts settings made at run time into effect; the topics to look at, which are all where their defaults changed.

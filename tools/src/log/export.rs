@@ -16,7 +16,7 @@ use uuid::Uuid;
 use super::files::{self, FileError, bytes};
 use super::image::{self, Image};
 use super::plan::matches;
-use super::source::{self, FoundPartition, METADATA_LOGS, SourceError};
+use super::source::{self, FoundPartition, METADATA_LOGS, QUORUM, SourceError};
 use super::{CANNOT, DAMAGED, Format};
 use crate::output;
 
@@ -220,6 +220,9 @@ fn destination(path: &Path) -> Result<Destination, ExportError> {
         return Ok(Destination { path: path.to_path_buf(), is_kafkas: false, image: None });
     }
     if !entries.iter().any(|entry| entry.name == "meta.properties") {
+        return Err(ExportError::BadTarget(path.to_path_buf()));
+    }
+    if path.join(QUORUM).is_dir() {
         return Err(ExportError::BadTarget(path.to_path_buf()));
     }
     let metadata = METADATA_LOGS.iter().map(|name| path.join(name)).find(|path| path.is_dir());

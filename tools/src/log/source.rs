@@ -15,6 +15,9 @@ use super::image::{self, Image, ImageError};
 /// Kafka's names of its metadata log, newest first; 2.8 had one of its own.
 pub(super) const METADATA_LOGS: [&str; 2] = ["__cluster_metadata-0", "@metadata-0"];
 
+/// Where our brokers keep what the metadata quorum agreed on; Kafka's have no such folder.
+pub(super) const QUORUM: &str = "quorum";
+
 /// Why a directory cannot be taken as a source.
 #[derive(Debug, Error)]
 pub(super) enum SourceError {
@@ -96,6 +99,9 @@ pub(super) fn scan(path: &Path, unclean: bool) -> Result<Source, SourceError> {
     let is_clean = entries.iter().any(|entry| FileKind::of(&entry.name) == FileKind::CleanShutdown);
     if !is_clean && !unclean {
         return Err(SourceError::Unclean(path.to_path_buf()));
+    }
+    if path.join(QUORUM).is_dir() {
+        return Err(SourceError::Ours(path.to_path_buf()));
     }
     let metadata = METADATA_LOGS.iter().map(|name| path.join(name)).find(|path| path.is_dir());
     let image = match &metadata {

@@ -8,7 +8,7 @@ use jackdaw_test_support::requests::{produce, producer_id, read_all, topic_id};
 use jackdaw_test_support::{Broker, Options};
 use tempfile::TempDir;
 
-use crate::{Outcome, broker_with, contents, log, verify};
+use crate::{Outcome, broker_with, contents, dump, log, verify};
 
 fn import(from: &Path, to: &Path, more: &[&str]) -> Outcome {
     let mut arguments = vec!["import", "--from", from.to_str().unwrap(), "--data-dir", to.to_str().unwrap()];
@@ -36,7 +36,7 @@ fn without_metadata(topic: &str) -> (TempDir, PathBuf, Vec<(i64, String)>) {
     let scratch = TempDir::new().unwrap();
     let dir = scratch.path().join("kafka");
     std::fs::rename(broker.data_dir(), &dir).unwrap();
-    std::fs::remove_dir_all(dir.join("__cluster_metadata-0")).unwrap();
+    std::fs::remove_dir_all(dir.join("quorum")).unwrap();
     (scratch, dir, expected)
 }
 
@@ -81,6 +81,8 @@ fn topics_of_a_directory_without_metadata_come_with_their_data() {
     assert_eq!(told.of_type("topic")[0]["partitions"], 2);
     assert_eq!(contents(&source), before, "the source is only read");
     verify(&target).expect(0);
+    let created = dump(&target).expect(0).of_type("record");
+    assert!(created.iter().any(|line| line["record"] == "topic_created"), "our own metadata is decoded");
     let mut broker = serve(&target);
     let mut client = broker.client();
     assert_eq!(values(&read_all(&mut client, "old", 0)), expected);
@@ -139,7 +141,7 @@ fn a_topic_that_is_there_is_refused_and_another_comes_beside_it() {
 fn a_source_that_runs_or_was_not_stopped_in_order_is_refused() {
     let mut broker = broker_with("busy", 2);
     let target = TempDir::new().unwrap();
-    std::fs::rename(broker.data_dir().join("__cluster_metadata-0"), broker.data_dir().join("hidden")).unwrap();
+    std::fs::rename(broker.data_dir().join("quorum"), broker.data_dir().join("hidden")).unwrap();
     assert!(import(broker.data_dir(), target.path(), &[]).expect(2).err.contains("a broker is running on"));
     broker.kill();
     assert!(import(broker.data_dir(), target.path(), &[]).expect(2).err.contains("--unclean"));

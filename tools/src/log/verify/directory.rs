@@ -12,6 +12,7 @@ use uuid::Uuid;
 use super::partition::{self, Context};
 use super::report::{Kind, Report};
 use crate::log::files::{self, Entry, FileError};
+use crate::log::source::QUORUM;
 
 /// The checkpoints, and what each says.
 const CHECKPOINTS: [(&str, &str); 4] = [
@@ -62,7 +63,7 @@ fn root_entries(entries: Vec<Entry>, report: &mut Report) -> Result<Vec<Entry>, 
         if entry.is_dir {
             if partition_dir(&entry.name).is_some() {
                 partitions.push(entry);
-            } else if entry.name != "lost+found" {
+            } else if entry.name != "lost+found" && entry.name != QUORUM {
                 report.found(Kind::Note, &entry.path, stray(&entry.name));
             }
             continue;
