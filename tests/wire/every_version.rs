@@ -48,7 +48,8 @@ fn every_advertised_version_of_every_api_is_answered() {
         AlterPartitionReassignmentsRequest,
         DescribeQuorumRequest,
         AddRaftVoterRequest,
-        RemoveRaftVoterRequest
+        RemoveRaftVoterRequest,
+        UnregisterBrokerRequest
     );
     ask!(
         OffsetDeleteRequest,
