@@ -6,6 +6,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jackdaw_storage::OpenError;
+
 use crate::broker::{Broker, Running, StartError};
 use crate::config::{Config, ConfigSources};
 use crate::topics::catalog::CreateTopic;
@@ -36,12 +38,22 @@ fn config(dir: &Path, node: i32, controller: Option<u16>, settings: &[(&str, &st
 }
 
 async fn start_all(configs: Vec<Config>) -> Vec<Running> {
-    let starting: Vec<_> = configs.into_iter().map(|config| tokio::spawn(Broker::start(config))).collect();
+    let starting: Vec<_> = configs.into_iter().map(|config| tokio::spawn(start(config))).collect();
     let mut running = Vec::new();
     for starting in starting {
-        running.push(tokio::time::timeout(PATIENCE, starting).await.unwrap().unwrap().unwrap());
+        running.push(tokio::time::timeout(PATIENCE, starting).await.unwrap().unwrap());
     }
     running
+}
+
+/// In one process, a task that the node before has left behind may hold its directory a moment longer.
+async fn start(config: Config) -> Running {
+    loop {
+        match Broker::start(config.clone()).await {
+            Err(StartError::LogDir(OpenError::Locked { .. })) => tokio::time::sleep(Duration::from_millis(5)).await,
+            started => return started.unwrap(),
+        }
+    }
 }
 
 async fn stop_all(running: Vec<Running>) {
@@ -124,13 +136,13 @@ async fn a_controller_without_data_and_a_broker_without_a_vote_are_a_cluster() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_that_was_alone_grows_into_three_and_shrinks_again_without_a_rebuild() {
     let (dir, ports) = (tempfile::tempdir().unwrap(), free_ports(3));
-    let alone = Broker::start(config(dir.path(), 1, None, &[])).await.unwrap();
+    let alone = start(config(dir.path(), 1, None, &[])).await;
     let running = vec![alone];
     create(&running, "old", 1);
     stop_all(running).await;
     let own = format!("1@127.0.0.1:{}", ports[0]);
     let first = config(dir.path(), 1, Some(ports[0]), &[("controller.quorum.voters", &own)]);
-    let first = Broker::start(first).await.unwrap();
+    let first = start(first).await;
     let servers = format!("127.0.0.1:{}", ports[0]);
     let join = |node: i32, port: u16| {
         let config = config(dir.path(), node, Some(port), &[("controller.quorum.bootstrap.servers", &servers)]);
@@ -164,7 +176,7 @@ async fn a_node_that_was_alone_grows_into_three_and_shrinks_again_without_a_rebu
     assert!(running[0].broker.topics.quorum().is_alone());
     create(&running[..1], "after", 1);
     stop_all(running).await;
-    let again = Broker::start(config(dir.path(), 1, None, &[])).await.unwrap();
+    let again = start(config(dir.path(), 1, None, &[])).await;
     let image = again.broker.topics.image();
     assert!(["old", "new", "after"].iter().all(|name| image.topic(name).is_some()));
     again.stop().await;
@@ -173,10 +185,10 @@ async fn a_node_that_was_alone_grows_into_three_and_shrinks_again_without_a_rebu
 #[tokio::test(flavor = "multi_thread")]
 async fn a_directory_of_another_cluster_is_refused_and_stays_as_it_is() {
     let dir = tempfile::tempdir().unwrap();
-    Broker::start(config(dir.path(), 1, None, &[])).await.unwrap().stop().await;
+    start(config(dir.path(), 1, None, &[])).await.stop().await;
     let mut other = config(dir.path(), 1, None, &[]);
     other.cluster_id = Some("another".to_owned());
     let refused = Broker::start(other).await.err().unwrap();
     assert!(matches!(refused, StartError::LogDir(_)), "{refused}");
-    Broker::start(config(dir.path(), 1, None, &[])).await.unwrap().stop().await;
+    start(config(dir.path(), 1, None, &[])).await.stop().await;
 }

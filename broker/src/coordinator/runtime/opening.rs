@@ -65,9 +65,10 @@ impl Groups {
     }
 
     fn lead_nothing(&self) {
-        if let Some(before) = self.cells.swap(None) {
-            before.by_partition.iter().flatten().for_each(|cell| cell.stop());
-        }
+        // Its id stays, so that only who looks for a coordinator has the topic made anew.
+        let Some(before) = self.cells.load_full() else { return };
+        self.cells.store(Some(Arc::new(Cells { topic_id: before.topic_id, by_partition: Vec::new() })));
+        before.by_partition.iter().flatten().for_each(|cell| cell.stop());
     }
 
     /// Reads the partitions that [`follow`](Groups::follow) found records in. Waits for the disk; groups of a partition are
