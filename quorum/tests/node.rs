@@ -2,41 +2,22 @@
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 #![allow(clippy::disallowed_methods, reason = "tests measure, and look at the files")]
 
+mod support;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use jackdaw_quorum::{
-    At, COMMAND_MAX, Call, CallError, Command, Machine, NoTransport, ObserveError, Observer, Options, ProposeError,
-    Quorum, Reply, Target, Transport, Voters,
+    COMMAND_MAX, Call, CallError, Command, NoTransport, ObserveError, Observer, Options, ProposeError, Quorum, Reply,
+    Target, Transport, Voters,
 };
 use parking_lot::Mutex;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
+use support::Words;
 use tempfile::TempDir;
-
-/// Commands, one after the other.
-#[derive(Default)]
-struct Words(Vec<String>);
-
-impl Machine for Words {
-    fn apply(&mut self, _: At, command: Command) -> Reply {
-        self.0.push(command.0);
-        Reply(self.0.len().to_string())
-    }
-
-    fn snapshot(&self) -> Box<dyn FnOnce() -> Vec<u8> + Send> {
-        let words = self.0.clone();
-        Box::new(move || words.join("\n").into_bytes())
-    }
-
-    fn restore(&mut self, snapshot: &[u8]) -> Result<(), String> {
-        let text = std::str::from_utf8(snapshot).map_err(|error| error.to_string())?;
-        self.0 = text.lines().map(str::to_owned).collect();
-        Ok(())
-    }
-}
 
 const WAIT: Duration = Duration::from_secs(20);
 

@@ -2,35 +2,16 @@
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 #![allow(clippy::disallowed_methods, reason = "tests cut the files they look at")]
 
+mod support;
+
 use std::path::Path;
 
-use jackdaw_quorum::{At, Command, Machine, Reply, StateMachine, Store, TypeConfig};
+use jackdaw_quorum::{Command, Reply, StateMachine, Store, TypeConfig};
 use openraft::storage::{RaftLogStorage, RaftLogStorageExt, RaftStateMachine};
 use openraft::testing::{StoreBuilder, Suite, blank_ent, log_id};
 use openraft::{RaftLogReader, RaftSnapshotBuilder, StorageError, Vote};
+use support::Words;
 use tempfile::TempDir;
-
-/// Commands, one after the other.
-#[derive(Default)]
-struct Words(Vec<String>);
-
-impl Machine for Words {
-    fn apply(&mut self, _: At, command: Command) -> Reply {
-        self.0.push(command.0);
-        Reply(self.0.len().to_string())
-    }
-
-    fn snapshot(&self) -> Box<dyn FnOnce() -> Vec<u8> + Send> {
-        let words = self.0.clone();
-        Box::new(move || words.join("\n").into_bytes())
-    }
-
-    fn restore(&mut self, snapshot: &[u8]) -> Result<(), String> {
-        let text = std::str::from_utf8(snapshot).map_err(|error| error.to_string())?;
-        self.0 = text.lines().map(str::to_owned).collect();
-        Ok(())
-    }
-}
 
 struct Builder;
 
