@@ -346,7 +346,10 @@ fn a_group_in_retention_hold_groups_keeps_what_it_has_not_consumed() {
     a_round(&mut client);
     // Neither has ever committed.
     assert_eq!(start_of(&mut client, "held"), 0);
-    assert!(metrics(&broker).contains("jackdaw_retention_held_bytes{topic=\"held\",partition=\"0\"}"));
+    // A round tells its measurements at its end, after the last deletion can be seen.
+    until("the metrics show what is held", || {
+        metrics(&broker).contains("jackdaw_retention_held_bytes{topic=\"held\",partition=\"0\"}")
+    });
     commit(&mut client, "billing", "held", 40);
     commit(&mut client, "audit", "held", 15);
     starts_at(&mut client, "held", 10);
