@@ -261,7 +261,8 @@ class Cluster:
                 finally:
                     connection.close()
                 if reply.take("h") == 0 and reply.take("b") == 2:
-                    reply.at += reply.take("b") - 1 + 1
+                    name_and_count = reply.take("b")
+                    reply.at += name_and_count
                     _, error, leader = reply.take("i"), reply.take("h"), reply.take("i")
                     if error == 0 and leader in self.processes:
                         return leader
