@@ -75,9 +75,9 @@ class Prober:
         elif word == "end":
             moment, acks = float(argument), self.acks
             gaps = [(later - earlier, later) for (earlier, _), (later, _) in zip(acks, acks[1:]) if later > moment]
-            gap, at = max(gaps, default=(None, moment))
+            gap, at = max(gaps, default=(0.0, moment))
             self.partition = None
-            answer({"gap_ms": gap and gap * 1e3, "ends_ms": (at - moment) * 1e3, "failed": self.failed, "acks": len(acks)})
+            answer({"gap_ms": gap * 1e3, "ends_ms": (at - moment) * 1e3, "failed": self.failed, "acks": len(acks)})
 
     def is_steady(self):
         """Acknowledgements have come for a while without a pause."""

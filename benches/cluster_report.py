@@ -12,11 +12,11 @@ SPREADS = {"failover": "ms", "propagation": "ms"}
 
 # Row, whose figure, which, how it is taken of the samples, of whom (or none), how much of that at most, and how it reads.
 AIMS = [
-    ("failover", "jackdaw", "leader", "p99", None, 2000, "kill -9 of a leader: p99 ≤ 2 s"),
-    ("failover", "jackdaw", "leader", "max", None, 4000, "kill -9 of a leader: max ≤ 4 s"),
-    ("failover", "jackdaw", "leader+controller", "p99", None, 2000, "kill -9 of a leader that is the controller: p99 ≤ 2 s"),
-    ("failover", "jackdaw", "leader+controller", "max", None, 4000, "kill -9 of a leader that is the controller: max ≤ 4 s"),
-    ("failover", "jackdaw", "clean stop", "max", None, 300, "clean shutdown ≤ 0.3 s"),
+    ("failover", "jackdaw", "leader, java", "p99", None, 2000, "kill -9 of a leader: p99 ≤ 2 s"),
+    ("failover", "jackdaw", "leader, java", "max", None, 4000, "kill -9 of a leader: max ≤ 4 s"),
+    ("failover", "jackdaw", "leader+controller, java", "p99", None, 2000, "kill -9 of a leader that is the controller: p99 ≤ 2 s"),
+    ("failover", "jackdaw", "leader+controller, java", "max", None, 4000, "kill -9 of a leader that is the controller: max ≤ 4 s"),
+    ("failover", "jackdaw", "clean stop, java", "max", None, 300, "clean shutdown ≤ 0.3 s"),
     ("replicated produce", "jackdaw", "CPU-s per GiB", "median", "kafka", 0.25, "CPU per GiB ≤ 1/4 of Kafka's"),
     ("replicated produce", "jackdaw", "p99 us", "median", "kafka, flush.messages=1", 1, "p99 at 1,000 records/s ≤ Kafka's with flush.messages=1"),
     ("replicated produce", "jackdaw", "p99 us", "median", "kafka", None, "p99 at 1,000 records/s beside Kafka unsynced"),
