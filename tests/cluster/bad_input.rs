@@ -89,7 +89,7 @@ fn a_node_that_does_not_fit_to_the_cluster_is_refused_with_the_reason_and_its_di
 
     // A node id that another broker has.
     cluster.configure(4, "controller.quorum.voters", "");
-    cluster.configure(4, "controller.quorum.bootstrap.servers", cluster.controller_address(1));
+    cluster.configure(4, "controller.quorum.bootstrap.servers", cluster.controller_address(2));
     cluster.configure(4, "node.id", 1);
     cluster.configure(4, "initial.broker.registration.timeout.ms", 1000);
     let said = cluster.refused(4);

@@ -6,7 +6,6 @@ use crate::{Producer, expected, numbered, texts};
 
 const REQUEST_TIMED_OUT: i16 = 7;
 const NOT_ENOUGH_REPLICAS: i16 = 19;
-const NOT_ENOUGH_REPLICAS_AFTER_APPEND: i16 = 20;
 
 #[test]
 fn below_the_minimum_of_replicas_in_sync_nothing_is_acknowledged_until_they_are_back() {
@@ -33,6 +32,9 @@ fn below_the_minimum_of_replicas_in_sync_nothing_is_acknowledged_until_they_are_
     assert_eq!(found, expected(20));
 }
 
+/// Apache Kafka 4.3.1, asked the same (librdkafka; three nodes, one frozen, broker.session.timeout.ms=2000): the write that waits
+/// ends with REQUEST_TIMED_OUT, as the high watermark stays where it is below the minimum; the next one is refused with
+/// NOT_ENOUGH_REPLICAS; neither is read before the frozen replica is back, and then the first one is.
 #[test]
 fn a_write_that_waits_when_replicas_go_below_the_minimum_is_not_acknowledged_and_not_read_until_they_are_back() {
     let cluster = ClusterOptions::nodes(3)
@@ -49,7 +51,7 @@ fn a_write_that_waits_when_replicas_go_below_the_minimum_is_not_acknowledged_and
     let request = requests::produce_request("waits", 0, -1, producer.batch(10, 10).bytes()).with_timeout_ms(4000);
     let answer = cluster.client(leader).call(requests::PRODUCE, &request);
     let code = answer.responses[0].partition_responses[0].error_code;
-    assert!(matches!(code, REQUEST_TIMED_OUT | NOT_ENOUGH_REPLICAS_AFTER_APPEND), "{code}");
+    assert_eq!(code, REQUEST_TIMED_OUT);
     // Without the frozen one there are too few: nothing more is appended, and what was is not read.
     let isr: Vec<i32> = cluster.ids().into_iter().filter(|id| *id != frozen).collect();
     cluster.wait_for("the frozen replica to be out of sync", |cluster| {
