@@ -52,6 +52,8 @@ pub struct View {
     selects_by_rack: bool,
     brokers: ArcSwap<Brokers>,
     largest_batch: AtomicUsize,
+    /// Partitions that this broker leads and that others follow.
+    followed: AtomicUsize,
     wishes: Mutex<Vec<Wish>>,
     wished: Notify,
     duties: Mutex<Duties>,
@@ -71,6 +73,7 @@ impl View {
             selects_by_rack: selects_by_rack(config.get("replica.selector.class")),
             brokers: ArcSwap::default(),
             largest_batch: AtomicUsize::new(0),
+            followed: AtomicUsize::new(0),
             wishes: Mutex::default(),
             wished: Notify::new(),
             duties: Mutex::default(),
@@ -112,6 +115,11 @@ impl View {
     /// The brokers as of now.
     pub fn brokers(&self) -> Guard<Arc<Brokers>> {
         self.brokers.load()
+    }
+
+    /// Whether any partition here has followers who may fall behind.
+    pub(super) fn has_followers(&self) -> bool {
+        self.followed.load(Ordering::Relaxed) > 0
     }
 
     /// Takes in what the metadata say of brokers. To be called before partitions are told of the same image.
@@ -175,6 +183,30 @@ impl View {
             }
             changed.await;
         }
+    }
+}
+
+/// A partition that this broker leads and that others follow, as long as it does.
+pub(crate) struct Followed(Arc<View>);
+
+impl Followed {
+    pub(crate) fn new(view: Arc<View>) -> Followed {
+        view.followed.fetch_add(1, Ordering::Relaxed);
+        Followed(view)
+    }
+}
+
+impl std::ops::Deref for Followed {
+    type Target = View;
+
+    fn deref(&self) -> &View {
+        &self.0
+    }
+}
+
+impl Drop for Followed {
+    fn drop(&mut self) {
+        self.0.followed.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
