@@ -12,9 +12,16 @@ import org.apache.kafka.common.utils.Exit;
 public class ToolServer {
     /** Unwinds a tool that ends its process. */
     static class Ended extends Error {
-        Ended(int status) {
-            super("exit " + status, null, false, false);
+        Ended() {
+            super("", null, false, false);
         }
+
+        /** Many tools print what they catch. */
+        @Override
+        public void printStackTrace(PrintStream to) {}
+
+        @Override
+        public void printStackTrace(PrintWriter to) {}
     }
 
     static volatile OutputStream target;
@@ -46,7 +53,7 @@ public class ToolServer {
         Exit.Procedure end = (code, message) -> {
             // A tool may catch what unwinds it, and end again: the first time is meant.
             if (status == null) status = code;
-            throw new Ended(code);
+            throw new Ended();
         };
         Exit.setExitProcedure(end);
         Exit.setHaltProcedure(end);

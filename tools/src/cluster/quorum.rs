@@ -87,7 +87,7 @@ pub(super) async fn describe(client: &Client) -> Result<Quorum, ClientError> {
         .with_topic_name(topic_name(METADATA_TOPIC))
         .with_partitions(vec![PartitionData::default().with_partition_index(0)]);
     let request = DescribeQuorumRequest::default().with_topics(vec![topic]);
-    let answer = client.any().await?.send(&request).await?;
+    let answer = client.ask(&request).await?;
     ClientError::check("quorum", answer.error_code, answer.error_message.as_deref())?;
     let partition = answer.topics.first().and_then(|topic| topic.partitions.first());
     let partition = partition.ok_or_else(|| ClientError::kafka("quorum", -1, Some("no answer about it")))?;
