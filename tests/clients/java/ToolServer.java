@@ -60,11 +60,13 @@ public class ToolServer {
         BufferedReader lines = new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8));
         for (String line; (line = lines.readLine()) != null; ) {
             String[] words = line.split("\t");
+            int ended;
             try (OutputStream file = new BufferedOutputStream(new FileOutputStream(words[0]))) {
                 target = file;
-                answers.println(run(classes.get(words[1]), Arrays.copyOfRange(words, 2, words.length)));
+                ended = run(classes.get(words[1]), Arrays.copyOfRange(words, 2, words.length));
                 shared.flush();
             }
+            answers.println(ended);
             answers.flush();
         }
     }
