@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use jackdaw_quorum::{
-    COMMAND_MAX, Call, CallError, Command, DirectoryId, NoTransport, ObserveError, Observer, Options, ProposeError, Quorum, Reply,
-    Target, Transport, Voters,
+    COMMAND_MAX, Call, CallError, Command, DirectoryId, NoTransport, ObserveError, Observer, Options, ProposeError,
+    Quorum, Reply, Target, Transport, Voters,
 };
 use parking_lot::Mutex;
 use rand::rngs::StdRng;

@@ -1,4 +1,4 @@
-"""Produces to a topic of its own, and consumes from it in a group of two, until a line of input; then says whether anything
+"""Produces to a topic of its own, and consumes from it in a group of two, until the second line of input; then says whether anything
 was to be noticed of what happened to the brokers meanwhile. Record n of a partition has the value n.
 
 Called as: ride.py BOOTSTRAP PREFIX
@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 
-from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaException, Producer
+from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaError, KafkaException, Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from lifecycle import Checks, expect, wait_for
@@ -38,6 +38,7 @@ class Ride(Checks):
         producer.start()
         wait_for(lambda: all(len(records) > 10 for records in self.read), "nothing is read")
         print("riding", flush=True)
+        sys.stdin.readline()  # what comes next is worse; this client need not know
         sys.stdin.readline()
         self.producing = False
         producer.join()
@@ -48,7 +49,7 @@ class Ride(Checks):
         total = sum(map(len, self.acknowledged))
         with self.check(f"no send failed of {sum(self.sent)}, the longest took {self.longest * 1000:.0f} ms"):
             expect(total == sum(self.sent), f"{total} were acknowledged; {self.errors}")
-            expect(self.longest < 10, "too long")
+            expect(self.longest < 30, "too long")
         with self.check("every acknowledged record is read once, in order, at its offset"):
             wait_for(lambda: sum(map(len, self.read)) >= total, f"not all of {total} are read")
             for p, records in enumerate(self.read):
@@ -108,8 +109,8 @@ class Member(threading.Thread):
         return told
 
     def committed(self, error, _):
-        # What is worth another try is tried with the next commit.
-        if error and not error.retriable():
+        # What is worth another try is tried with the next commit, also when the coordinator was not found yet.
+        if error and not error.retriable() and error.code() not in (KafkaError._WAIT_COORD, KafkaError._TRANSPORT):
             self.ride.errors.append(f"commit: {error}")
 
     def run(self):

@@ -1,10 +1,12 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -19,7 +21,7 @@ const partitions = 6
 
 var ctx = context.Background()
 
-// Produces to a topic of its own, and consumes from it in a group of two, until a line of input; then says whether anything
+// Produces to a topic of its own, and consumes from it in a group of two, until the second line of input; then says whether anything
 // was to be noticed of what happened to the brokers meanwhile. Record n of a partition has the value n.
 type ride struct {
 	bootstrap, topic, group string
@@ -81,7 +83,15 @@ func (r *ride) run() error {
 		return err
 	}
 	fmt.Println("riding")
-	os.Stdin.Read(make([]byte, 1))
+	// From the first line on, a broker dies at once. If the coordinator cannot be called before another broker has taken its place,
+	// this client gives its place in the group up and joins again: that is told to the application, which may read a record twice.
+	lines := bufio.NewReader(os.Stdin)
+	lines.ReadString('\n')
+	r.mutex.Lock()
+	errorsSoFar := slices.Clone(r.errors)
+	r.mutex.Unlock()
+	changesSoFar := members[0].changes.Load() + members[1].changes.Load()
+	lines.ReadString('\n')
 	r.producing.Store(false)
 	<-produced
 	total, acknowledged := 0, 0
@@ -90,7 +100,7 @@ func (r *ride) run() error {
 		acknowledged += len(r.acknowledged[p])
 	}
 	r.check(fmt.Sprintf("no send failed of %d, the longest took %d ms", total, r.longest.Milliseconds()), func() error {
-		if acknowledged != total || r.longest > 10*time.Second {
+		if acknowledged != total || r.longest > 30*time.Second {
 			return fmt.Errorf("%d were acknowledged; %v", acknowledged, r.errors)
 		}
 		return nil
@@ -106,14 +116,19 @@ func (r *ride) run() error {
 		<-m.done
 	}
 	r.check("no poll and no commit failed", func() error {
-		if len(r.errors) > 0 {
-			return fmt.Errorf("%v", r.errors)
+		for _, err := range r.errors[len(errorsSoFar):] {
+			if !strings.Contains(err, "unable to join group session") {
+				return errors.New(err)
+			}
+		}
+		if len(errorsSoFar) > 0 {
+			return fmt.Errorf("%v", errorsSoFar)
 		}
 		return nil
 	})
-	r.check("no rebalance, as no member came or went", func() error {
-		if now := members[0].changes.Load() + members[1].changes.Load(); now != changes {
-			return fmt.Errorf("%d changes", now-changes)
+	r.check("no rebalance, as no member came or went, before the crash", func() error {
+		if changesSoFar != changes {
+			return fmt.Errorf("%d changes", changesSoFar-changes)
 		}
 		return nil
 	})
@@ -159,6 +174,16 @@ func (r *ride) compare() error {
 	r.mutex.Lock()
 	defer r.mutex.Unlock()
 	for p, records := range r.read {
+		if r.rejoined() {
+			// What was read before it could be committed is read again, and in order, too.
+			var kept []*kgo.Record
+			for _, record := range records {
+				if len(kept) == 0 || record.Offset > kept[len(kept)-1].Offset {
+					kept = append(kept, record)
+				}
+			}
+			records = kept
+		}
 		if len(records) != r.sent[p] {
 			return fmt.Errorf("partition %d has %d of %d", p, len(records), r.sent[p])
 		}
@@ -172,6 +197,10 @@ func (r *ride) compare() error {
 		}
 	}
 	return nil
+}
+
+func (r *ride) rejoined() bool {
+	return slices.ContainsFunc(r.errors, func(err string) bool { return strings.Contains(err, "unable to join group session") })
 }
 
 func (r *ride) failed(what string, err error) {
