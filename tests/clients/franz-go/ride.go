@@ -106,7 +106,7 @@ func (r *ride) run() error {
 		return nil
 	})
 	r.check("every acknowledged record is read once, in order, at its offset", func() error {
-		if err := waitFor("not all are read", func() bool { return r.count() >= total }); err != nil {
+		if err := waitFor("not all are read", r.isAtEnds); err != nil {
 			return fmt.Errorf("%d of %d: %w", r.count(), total, err)
 		}
 		return r.compare()
@@ -168,6 +168,17 @@ func (r *ride) count() (total int) {
 		total += len(records)
 	}
 	return total
+}
+
+func (r *ride) isAtEnds() bool {
+	r.mutex.Lock()
+	defer r.mutex.Unlock()
+	for p, records := range r.read {
+		if len(records) == 0 || records[len(records)-1].Offset != r.acknowledged[p][r.sent[p]-1] {
+			return false
+		}
+	}
+	return true
 }
 
 func (r *ride) compare() error {
