@@ -8,6 +8,7 @@ use std::time::Duration;
 use openraft::{Config, SnapshotPolicy};
 use thiserror::Error;
 
+use crate::identity::DirectoryId;
 use crate::journal::JournalError;
 
 /// Who votes when the quorum is made.
@@ -26,6 +27,8 @@ pub struct Options {
     pub id: u64,
     /// Where the files are; made if it is not there.
     pub directory: PathBuf,
+    /// The id that the directory gets if it is new, and none of its own has been chosen for it yet: it must be as new.
+    pub directory_id: Option<DirectoryId>,
     /// Nodes of another cluster are refused.
     pub cluster_id: String,
     /// `controller.quorum.voters`, or nothing where that is not set.
@@ -57,6 +60,7 @@ impl Options {
         Options {
             id,
             directory: directory.into(),
+            directory_id: None,
             cluster_id: cluster_id.to_owned(),
             voters,
             address,

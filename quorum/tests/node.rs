@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use jackdaw_quorum::{
-    COMMAND_MAX, Call, CallError, Command, NoTransport, ObserveError, Observer, Options, ProposeError, Quorum, Reply,
-    Target, Transport, Voters,
+    COMMAND_MAX, Call, CallError, Command, DirectoryId, NoTransport, ObserveError, Observer, Options, ProposeError,
+    Quorum, Reply, Target, Transport, Voters,
 };
 use parking_lot::Mutex;
 use rand::rngs::StdRng;
@@ -62,6 +62,19 @@ async fn a_single_voter_starts_and_proposes_without_waiting_for_anything_but_its
     assert!(first < Duration::from_millis(100) && again < Duration::from_millis(100), "{figures}");
     assert!(proposed < Duration::from_millis(50), "{figures}");
     println!("{figures}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_new_directory_has_the_id_that_it_is_given_and_keeps_it() {
+    let (directory, given) = (in_memory(), DirectoryId(uuid::Uuid::from_u128(7)));
+    let quorum = start(Options { directory_id: Some(given), ..options(directory.path()) }).await;
+    quorum.shutdown().await;
+    drop(quorum);
+    let other = DirectoryId(uuid::Uuid::from_u128(8));
+    let quorum = start(Options { directory_id: Some(other), ..options(directory.path()) }).await;
+    quorum.shutdown().await;
+    let stored = std::fs::read(directory.path().join("quorum/quorum.json")).unwrap();
+    assert_eq!(jackdaw_quorum::inspect::identity(&stored).unwrap().directory, given);
 }
 
 #[test]

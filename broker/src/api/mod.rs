@@ -19,10 +19,10 @@ use jackdaw_protocol::messages::{
     DeleteTopicsRequest, DescribeClusterRequest, DescribeConfigsRequest, DescribeGroupsRequest, DescribeLogDirsRequest,
     DescribeProducersRequest, DescribeQuorumRequest, DescribeTopicPartitionsRequest, ElectLeadersRequest, Encodable,
     EnvelopeRequest, FetchRequest, FindCoordinatorRequest, HeaderVersion, HeartbeatRequest,
-    IncrementalAlterConfigsRequest, InitProducerIdRequest, JoinGroupRequest, LeaveGroupRequest, ListGroupsRequest,
-    ListOffsetsRequest, ListPartitionReassignmentsRequest, MetadataRequest, OffsetCommitRequest, OffsetDeleteRequest,
-    OffsetFetchRequest, OffsetForLeaderEpochRequest, ProduceRequest, RemoveRaftVoterRequest, Request, SyncGroupRequest,
-    UnregisterBrokerRequest,
+    IncrementalAlterConfigsRequest, InitProducerIdRequest, JoinGroupRequest, LeaveGroupRequest,
+    ListConfigResourcesRequest, ListGroupsRequest, ListOffsetsRequest, ListPartitionReassignmentsRequest,
+    MetadataRequest, OffsetCommitRequest, OffsetDeleteRequest, OffsetFetchRequest, OffsetForLeaderEpochRequest,
+    ProduceRequest, RemoveRaftVoterRequest, Request, SyncGroupRequest, UnregisterBrokerRequest,
 };
 
 pub(crate) use broker_heartbeat::write_partitions;
@@ -69,6 +69,7 @@ mod incremental_alter_configs;
 mod init_producer_id;
 mod join_group;
 mod leave_group;
+mod list_config_resources;
 mod list_groups;
 mod list_offsets;
 mod list_partition_reassignments;
@@ -280,6 +281,7 @@ pub static TABLE: &[Row] = &[
     row::<BrokerHeartbeatRequest>("BrokerHeartbeat").served_on(Scope::Controller),
     forwarded_row::<UnregisterBrokerRequest>("UnregisterBroker"),
     row::<AllocateProducerIdsRequest>("AllocateProducerIds").served_on(Scope::Controller),
+    row::<ListConfigResourcesRequest>("ListConfigResources"),
     row::<DescribeTopicPartitionsRequest>("DescribeTopicPartitions"),
     forwarded_row::<AddRaftVoterRequest>("AddRaftVoter"),
     forwarded_row::<RemoveRaftVoterRequest>("RemoveRaftVoter"),
