@@ -23,7 +23,8 @@ use jackdaw_storage::{ReadError, Slice};
 use uuid::Uuid;
 
 use super::errors;
-use super::{Context, Handler, Reply, fetch_replica};
+use super::leader_hints::LeaderHints;
+use super::{ConnectionInfo, Context, Handler, Reply, fetch_replica};
 use crate::broker::Broker;
 use crate::fetch::session::{self, Outcome, Params, SessionError, TopicKey, Wanted};
 use crate::net::Outgoing;
@@ -34,6 +35,7 @@ const TOPIC_ID_SINCE: i16 = 13;
 const RACK_SINCE: i16 = 11;
 /// Below it a disk error is told as "not the leader", which those clients retry.
 const STORAGE_ERROR_SINCE: i16 = 6;
+const LEADER_HINTS_SINCE: i16 = 16;
 const READ_COMMITTED: i8 = 1;
 
 impl Handler for FetchRequest {
@@ -78,6 +80,7 @@ fn session_error(error: SessionError) -> FetchResponse {
 /// One Fetch in work.
 struct Fetch {
     broker: Arc<Broker>,
+    connection: Arc<ConnectionInfo>,
     version: i16,
     session: session::Fetch,
     /// The partition of each wanted entry, or the error instead.
@@ -130,6 +133,7 @@ impl Fetch {
         }
         Ok(Fetch {
             broker: ctx.broker.clone(),
+            connection: ctx.connection.clone(),
             version,
             session,
             targets,
@@ -382,8 +386,32 @@ impl Fetch {
                 }
             }
         }
+        if self.version >= LEADER_HINTS_SINCE {
+            name_leaders(&mut response, &self.broker, &self.connection);
+        }
         response
     }
+}
+
+/// Says who leads what was refused because another broker does, or because the one who asks knows an older epoch.
+fn name_leaders(response: &mut FetchResponse, broker: &Broker, connection: &ConnectionInfo) {
+    let asks_elsewhere = |data: &PartitionData| {
+        data.error_code == ResponseError::NotLeaderOrFollower.code()
+            || data.error_code == ResponseError::FencedLeaderEpoch.code()
+    };
+    if !response.responses.iter().flat_map(|topic| &topic.partitions).any(asks_elsewhere) {
+        return;
+    }
+    let mut hints = LeaderHints::new(broker, connection);
+    for topic in &mut response.responses {
+        for data in topic.partitions.iter_mut().filter(|data| asks_elsewhere(data)) {
+            if let Some((leader, epoch)) = hints.leader(&topic.topic, topic.topic_id, data.partition_index) {
+                let current = LeaderIdAndEpoch::default().with_leader_id(BrokerId(leader));
+                data.current_leader = current.with_leader_epoch(epoch);
+            }
+        }
+    }
+    response.node_endpoints = hints.endpoints();
 }
 
 fn push(response: &mut FetchResponse, topic: TopicKey, data: PartitionData) {

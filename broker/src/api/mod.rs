@@ -68,6 +68,9 @@ mod heartbeat;
 mod incremental_alter_configs;
 mod init_producer_id;
 mod join_group;
+mod leader_hints;
+#[cfg(test)]
+mod leader_hints_tests;
 mod leave_group;
 mod list_groups;
 mod list_offsets;
