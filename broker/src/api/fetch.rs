@@ -27,6 +27,7 @@ use super::leader_hints::LeaderHints;
 use super::{ConnectionInfo, Context, Handler, Reply, fetch_replica};
 use crate::broker::Broker;
 use crate::fetch::session::{self, Outcome, Params, SessionError, TopicKey, Wanted};
+use crate::limits;
 use crate::net::Outgoing;
 use crate::partition::{Divergence, FetchWaiter, Partition, Reader, Watch};
 
@@ -101,6 +102,13 @@ struct Read {
     partitions: Vec<PartitionData>,
     bytes: usize,
     failed: bool,
+}
+
+/// What ends a wait.
+enum Ended {
+    Records,
+    Pause,
+    Deadline,
 }
 
 impl Read {
@@ -308,11 +316,12 @@ impl Fetch {
         }
     }
 
-    /// Waits until enough was appended or the time is over.
+    /// Waits until enough was appended, a follower has something else to learn, or the time is over.
     async fn wait_and_answer(self) -> FetchResponse {
         self.warm_up().await;
         let deadline = tokio::time::sleep(self.wait);
         tokio::pin!(deadline);
+        let mut pause = limits::HIGH_WATERMARK_PAUSE;
         loop {
             let waiter = FetchWaiter::new(self.min_bytes);
             let watches: Vec<Watch> =
@@ -324,16 +333,43 @@ impl Fetch {
             }
             waiter.feed(read.bytes);
             drop(read);
-            let timed_out = tokio::select! {
-                () = waiter.satisfied() => false,
-                () = &mut deadline => true,
+            let ended = tokio::select! {
+                () = waiter.satisfied() => Ended::Records,
+                () = tokio::time::sleep(pause), if self.is_behind() => Ended::Pause,
+                () = &mut deadline => Ended::Deadline,
             };
             drop(watches);
-            if timed_out {
-                let read = self.read();
-                return self.answer(read);
+            match ended {
+                Ended::Records => {}
+                Ended::Deadline => {
+                    let read = self.read();
+                    return self.answer(read);
+                }
+                Ended::Pause => {
+                    let read = self.read();
+                    if self.has_news(&read) {
+                        return self.answer(read);
+                    }
+                    pause *= 2;
+                }
             }
         }
+    }
+
+    /// Whether the high watermark that a follower was told has not come to the end of some log: it has moved, or will as
+    /// soon as the other followers have asked. While records flow they bring it along; where none follow, the follower
+    /// shall not learn of it only when its wait is over.
+    fn is_behind(&self) -> bool {
+        self.reader == Reader::Replica
+            && self.targets.iter().enumerate().any(|(at, target)| {
+                let end = target.as_ref().map(|partition| partition.log().log_end_offset());
+                self.session.told(at).zip(end.ok()).is_some_and(|(told, end)| told < end)
+            })
+    }
+
+    fn has_news(&self, read: &Read) -> bool {
+        let mut partitions = read.partitions.iter().enumerate();
+        partitions.any(|(at, data)| self.session.told(at).is_some_and(|told| told < data.high_watermark))
     }
 
     /// Faults records that are not in memory in on a blocking thread, so that no worker waits for the disk.

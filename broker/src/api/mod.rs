@@ -25,7 +25,7 @@ use jackdaw_protocol::messages::{
     UnregisterBrokerRequest,
 };
 
-pub(crate) use broker_heartbeat::write_partitions;
+pub(crate) use broker_heartbeat::{CORDONED_TAG, END_TAG, write_partitions};
 pub(crate) use broker_registration::TAG as OWN_TAG;
 pub use context::{ConnectionInfo, Context, Serving};
 pub use describe_cluster::CONTROLLERS as CONTROLLER_ENDPOINTS;
@@ -62,6 +62,8 @@ mod envelope;
 mod failover_tests;
 mod fetch;
 mod fetch_replica;
+#[cfg(test)]
+mod fetch_replica_tests;
 mod find_coordinator;
 mod group_words;
 mod heartbeat;
