@@ -331,7 +331,9 @@ mod tests {
     use crate::messages::produce_response::{
         BatchIndexAndErrorMessage, LeaderIdAndEpoch, NodeEndpoint, PartitionProduceResponse, TopicProduceResponse,
     };
-    use crate::messages::{BrokerId, Decodable, Encodable, ProduceRequest, ProduceResponse, TopicName, TransactionalId};
+    use crate::messages::{
+        BrokerId, Decodable, Encodable, ProduceRequest, ProduceResponse, TopicName, TransactionalId,
+    };
 
     type Topics = Vec<(String, u128, Vec<(i32, Option<Vec<u8>>)>)>;
 
@@ -380,8 +382,11 @@ mod tests {
     }
 
     fn leaders(nodes: Vec<(i32, String, i32, Option<String>)>) -> Leaders {
-        let node = |(id, host, port, rack): (i32, String, i32, Option<String>)| {
-            Node { id, host: StrBytes::from_string(host), port, rack: rack.map(StrBytes::from_string) }
+        let node = |(id, host, port, rack): (i32, String, i32, Option<String>)| Node {
+            id,
+            host: StrBytes::from_string(host),
+            port,
+            rack: rack.map(StrBytes::from_string),
         };
         Leaders { of: Vec::new(), nodes: nodes.into_iter().map(node).collect() }
     }

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use jackdaw_protocol::messages::fetch_response::NodeEndpoint;
 use jackdaw_protocol::messages::BrokerId;
+use jackdaw_protocol::messages::fetch_response::NodeEndpoint;
 use jackdaw_protocol::produce::Node as ProduceNode;
 use uuid::Uuid;
 

@@ -201,7 +201,7 @@ mod tests {
             write_caching: Default::default(),
             replica_fetch_max_bytes: None,
         };
-        (id, BrokerImage { registration, fenced, in_controlled_shutdown: false })
+        (id, BrokerImage { registration, fenced, in_controlled_shutdown: false, cordoned: false })
     }
 
     fn brokers(listener: &str, known: Vec<(i32, BrokerImage)>) -> Brokers {
