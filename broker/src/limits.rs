@@ -57,6 +57,13 @@ pub const HIGH_WATERMARK_PAUSE: Duration = Duration::from_millis(10);
 /// A peer that takes no byte of its answers for this long is disconnected.
 pub const WRITE_DEADLINE: Duration = Duration::from_secs(60);
 
+/// What was sent to another node and not received there for this long ends the connection. TCP alone waits twice as long after
+/// each try: after a network that was cut for ten seconds it would be silent for ten more.
+pub const PEER_UNHEARD: Duration = Duration::from_secs(3);
+
+/// How long another node's connection may be silent before its other end is asked whether it is still there.
+pub const PEER_PROBE: Duration = Duration::from_secs(1);
+
 /// How often idle and stalled connections are looked for.
 pub const CONNECTION_CHECK: Duration = Duration::from_secs(1);
 

@@ -122,6 +122,15 @@ fn what_this_machine_lacks_for_a_fault_is_said() {
 }
 
 #[test]
+fn with_strict_nothing_is_run_where_a_kind_of_fault_cannot_be() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_jackdaw"));
+    let output =
+        command.args(["chaos", "run", "--loopback", "--strict", "--faults", "power-cut,kill-one"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    assert!(text(&output.stderr).contains("left out: power-cut, because --loopback was given"), "{output:?}");
+}
+
+#[test]
 fn an_unknown_fault_is_refused_and_the_known_ones_are_named() {
     let output = plan(&["--faults", "meteor"]);
     assert_eq!(output.status.code(), Some(2), "{output:?}");

@@ -12,11 +12,13 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use jackdaw_protocol::guard;
 use jackdaw_protocol::messages::{Decodable, Request};
+use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use super::link::Link;
+use crate::limits;
 
 /// How a node calls another one.
 #[derive(Clone, Debug)]
@@ -46,7 +48,7 @@ impl PeerConfig {
         client_id.truncate((0..=255).rev().find(|at| client_id.is_char_boundary(*at)).unwrap_or(0));
         PeerConfig {
             client_id,
-            connect_timeout: Duration::from_secs(5),
+            connect_timeout: Duration::from_secs(2),
             request_timeout: Duration::from_secs(30),
             max_answer_bytes: 100 * 1024 * 1024,
             max_in_flight: 64,
@@ -275,8 +277,20 @@ impl Peer {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(address = self.address(), %error, "TCP_NODELAY refused");
         }
+        if let Err(error) = end_when_unheard(&stream) {
+            tracing::debug!(address = self.address(), %error, "TCP_USER_TIMEOUT or SO_KEEPALIVE refused");
+        }
         Ok(stream)
     }
+}
+
+/// Lets the kernel end a connection whose other end hears nothing any more. A new one is made within a second of two nodes
+/// hearing each other again; the old one might take as long again as they did not.
+fn end_when_unheard(stream: &TcpStream) -> io::Result<()> {
+    let socket = SockRef::from(stream);
+    socket.set_tcp_user_timeout(Some(limits::PEER_UNHEARD))?;
+    let probes = TcpKeepalive::new().with_time(limits::PEER_PROBE).with_interval(limits::PEER_PROBE);
+    socket.set_tcp_keepalive(&probes)
 }
 
 #[cfg(test)]

@@ -57,6 +57,17 @@ async fn a_typed_call_sends_header_and_body_and_decodes_the_answer() {
 }
 
 #[tokio::test]
+async fn a_connection_whose_other_end_hears_nothing_is_ended_by_the_kernel_within_seconds() {
+    let (_listener, peer) = listen().await;
+    let stream = peer.dial().await.unwrap();
+    let socket = SockRef::from(&stream);
+    assert_eq!(socket.tcp_user_timeout().unwrap(), Some(limits::PEER_UNHEARD));
+    assert!(socket.keepalive().unwrap());
+    assert_eq!(socket.tcp_keepalive_time().unwrap(), limits::PEER_PROBE);
+    assert_eq!(socket.tcp_keepalive_interval().unwrap(), limits::PEER_PROBE);
+}
+
+#[tokio::test]
 async fn calls_are_pipelined_and_each_gets_its_own_answer() {
     let (listener, peer) = listen().await;
     let server = tokio::spawn(async move {

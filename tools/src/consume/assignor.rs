@@ -17,13 +17,13 @@ const VERSION: i16 = 0;
 pub(crate) type Assignment = BTreeMap<String, Vec<i32>>;
 
 /// What we tell the group: the topics we want.
-pub(super) fn subscription(topics: &[&str]) -> Result<Bytes, String> {
+pub(crate) fn subscription(topics: &[&str]) -> Result<Bytes, String> {
     let message = ConsumerProtocolSubscription::default().with_topics(topics.iter().map(|topic| text(topic)).collect());
     versioned(&message)
 }
 
 /// The topics that a member wants.
-pub(super) fn subscribed_topics(bytes: &Bytes) -> Result<Vec<String>, String> {
+pub(crate) fn subscribed_topics(bytes: &Bytes) -> Result<Vec<String>, String> {
     let (version, mut body) = split_version(bytes)?;
     let version = guard::check_consumer_subscription(version, &body).map_err(|error| error.to_string())?;
     let message = ConsumerProtocolSubscription::decode(&mut body, version).map_err(|error| error.to_string())?;
@@ -31,7 +31,7 @@ pub(super) fn subscribed_topics(bytes: &Bytes) -> Result<Vec<String>, String> {
 }
 
 /// What a leader tells a member.
-pub(super) fn assignment_bytes(assignment: &Assignment) -> Result<Bytes, String> {
+pub(crate) fn assignment_bytes(assignment: &Assignment) -> Result<Bytes, String> {
     let topic = |(name, partitions): (&String, &Vec<i32>)| {
         consumer_protocol_assignment::TopicPartition::default()
             .with_topic(topic_name(name))
@@ -65,7 +65,7 @@ fn split_version(bytes: &Bytes) -> Result<(i16, Bytes), String> {
 }
 
 /// Gives each member of a topic a range of its partitions, the first members one more where it does not come out even.
-pub(super) fn range(
+pub(crate) fn range(
     members: &BTreeMap<String, Vec<String>>,
     partition_counts: &BTreeMap<String, i32>,
 ) -> BTreeMap<String, Assignment> {

@@ -86,9 +86,11 @@ impl Admin {
         loop {
             match attempt(once(&mut self.client)).await {
                 Ok(found) => return Ok(found),
-                Err(error) if Instant::now() > deadline => return Err(error),
-                Err(_) => {
+                Err(error) => {
                     self.client.forget();
+                    if Instant::now() > deadline {
+                        return Err(error);
+                    }
                     tokio::time::sleep(PAUSE).await;
                 }
             }
@@ -210,24 +212,20 @@ impl Admin {
         done
     }
 
-    pub(super) async fn remove_voter(&mut self, voter: &Voter, patience: Duration) -> Result<(), ClientError> {
+    pub(super) async fn remove_voter(&mut self, voter: &Voter) -> Result<(), ClientError> {
         let request = RemoveRaftVoterRequest::default()
             .with_cluster_id(None)
             .with_voter_id(voter.id)
             .with_voter_directory_id(voter.directory);
-        self.insist(patience, async |client| {
+        self.insist(Duration::ZERO, async |client| {
             let answer = client.get().await?.any().await?.send(&request).await?;
             ClientError::check("remove voter", answer.error_code, answer.error_message.as_deref())
         })
         .await
     }
 
-    pub(super) async fn add_voter(
-        &mut self,
-        voter: &Voter,
-        address: &str,
-        patience: Duration,
-    ) -> Result<(), ClientError> {
+    /// Adds a node with whatever directory it has.
+    pub(super) async fn add_voter(&mut self, id: i32, address: &str) -> Result<(), ClientError> {
         let (host, port) = address.rsplit_once(':').unwrap_or((address, "0"));
         let listener = add_raft_voter_request::Listener::default()
             .with_name(StrBytes::from_static_str("CONTROLLER"))
@@ -236,10 +234,10 @@ impl Admin {
         let request = AddRaftVoterRequest::default()
             .with_cluster_id(None)
             .with_timeout_ms(3_000)
-            .with_voter_id(voter.id)
-            .with_voter_directory_id(voter.directory)
+            .with_voter_id(id)
+            .with_voter_directory_id(Uuid::nil())
             .with_listeners(vec![listener]);
-        self.insist(patience, async |client| {
+        self.insist(Duration::ZERO, async |client| {
             let answer = client.get().await?.any().await?.send(&request).await?;
             ClientError::check("add voter", answer.error_code, answer.error_message.as_deref())
         })

@@ -41,7 +41,7 @@ impl ChaosClient {
     }
 }
 
-fn late(after: Duration) -> ClientError {
+pub(super) fn late(after: Duration) -> ClientError {
     ClientError::Timeout { address: "the cluster".to_owned(), api: "this attempt", after }
 }
 

@@ -17,7 +17,7 @@ use super::history::{Process, Recorder};
 use super::workload::{Key, Load};
 use crate::client::{ClientError, READ_COMMITTED, group_id, topic_name};
 
-const COMMIT_EVERY: Duration = Duration::from_secs(2);
+pub(super) const COMMIT_EVERY: Duration = Duration::from_secs(2);
 /// A consumer lives so long before it is torn down, and another goes on at its committed offsets.
 const LIFE: Duration = Duration::from_secs(15);
 const BACKOFF: Duration = Duration::from_millis(100);
@@ -30,16 +30,32 @@ type Read = BTreeMap<String, Vec<(i64, i64)>>;
 
 /// One consumer: where it stands in each of its keys.
 pub(super) struct Consumer {
-    client: ChaosClient,
+    pub(super) client: ChaosClient,
     keys: Vec<Key>,
     /// The next offset of each key, in their order.
     pub(super) positions: Vec<i64>,
+    /// In whose name it commits: a member of the group and its generation, or nobody's.
+    membership: (StrBytes, i32),
 }
 
 impl Consumer {
     pub(super) fn new(bootstrap: &[String], seed: u64, keys: Vec<Key>) -> Consumer {
         let positions = vec![0; keys.len()];
-        Consumer { client: ChaosClient::new(bootstrap, seed), keys, positions }
+        Consumer { client: ChaosClient::new(bootstrap, seed), keys, positions, membership: (StrBytes::default(), -1) }
+    }
+
+    /// Other keys from now on, given to a member of a group.
+    pub(super) fn take(&mut self, keys: Vec<Key>, member: StrBytes, generation: i32) {
+        self.positions = vec![0; keys.len()];
+        (self.keys, self.membership) = (keys, (member, generation));
+    }
+
+    pub(super) fn membership(&self) -> (StrBytes, i32) {
+        self.membership.clone()
+    }
+
+    pub(super) fn keys_are_none(&self) -> bool {
+        self.keys.is_empty()
     }
 
     pub(super) fn names(&self) -> Vec<String> {
@@ -136,7 +152,8 @@ impl Consumer {
             .map(|(name, list)| OffsetCommitRequestTopic::default().with_name(topic_name(name)).with_partitions(list));
         let request = OffsetCommitRequest::default()
             .with_group_id(group_id(group))
-            .with_generation_id_or_member_epoch(-1)
+            .with_generation_id_or_member_epoch(self.membership.1)
+            .with_member_id(self.membership.0.clone())
             .with_topics(topics.collect());
         let answer = self.client.get().await?.coordinator(group).await?.send(&request).await?;
         let mut partitions = answer.topics.iter().flat_map(|topic| &topic.partitions);
@@ -190,7 +207,9 @@ pub(super) async fn run(number: u32, keys: Vec<Key>, load: Arc<Load>, recorder: 
             tokio::time::sleep(BACKOFF).await;
         }
         if last_commit.elapsed() > COMMIT_EVERY {
-            commit(&process, &group, &mut consumer).await;
+            if commit(&process, &group, &mut consumer).await.is_err() {
+                consumer.client.forget();
+            }
             last_commit = Instant::now();
         }
         // What was committed, as the one who comes after would be told; out of range for long, only the beginning is left.
@@ -221,32 +240,59 @@ pub(super) async fn poll(process: &Process<'_>, consumer: &mut Consumer) -> Opti
     error
 }
 
-async fn commit(process: &Process<'_>, group: &str, consumer: &mut Consumer) {
+/// A commit of all positions that is written down.
+pub(super) async fn commit(process: &Process<'_>, group: &str, consumer: &mut Consumer) -> Result<(), ClientError> {
     let offsets = consumer.names().into_iter().zip(consumer.positions.iter().copied()).collect();
     process.invoke(Function::Poll, vec![Micro::Commit(offsets)]);
-    match attempt(consumer.commit(group)).await {
+    let done = attempt(consumer.commit(group)).await;
+    match &done {
         Ok(()) => {
             process.ok(Function::Poll, Vec::new());
         }
         Err(error) => {
+            let refused =
+                [ResponseError::IllegalGeneration, ResponseError::UnknownMemberId, ResponseError::RebalanceInProgress];
+            // Who is no member, or of another generation, is refused before anything is written.
+            let never = error.code().is_some_and(|code| refused.contains(&code));
+            let kind = if never { EntryType::Fail } else { EntryType::Info };
+            process.failed(kind, Function::Poll, &error.to_string());
+        }
+    }
+    done
+}
+
+/// Reads where the group had committed, writes that down, and goes there; false if nobody said it.
+pub(super) async fn resume(process: &Process<'_>, group: &str, consumer: &mut Consumer) -> bool {
+    let Some(found) = observe_committed(process, group, consumer).await else { return false };
+    let names = consumer.names();
+    for (name, position) in names.iter().zip(&mut consumer.positions) {
+        *position = found.get(name).copied().flatten().unwrap_or(0);
+    }
+    true
+}
+
+async fn observe_committed(
+    process: &Process<'_>,
+    group: &str,
+    consumer: &mut Consumer,
+) -> Option<BTreeMap<String, Option<i64>>> {
+    let asked = vec![Micro::Committed(consumer.names().into_iter().map(|name| (name, None)).collect())];
+    process.invoke(Function::Observe, asked);
+    match attempt(consumer.committed(group)).await {
+        Ok(found) => {
+            process.ok(Function::Observe, vec![Micro::Committed(found.clone())]);
+            Some(found)
+        }
+        Err(error) => {
             consumer.client.forget();
-            process.failed(EntryType::Info, Function::Poll, &error.to_string());
+            process.failed(EntryType::Fail, Function::Observe, &error.to_string());
+            None
         }
     }
 }
 
 async fn begin_again(process: &Process<'_>, group: &str, consumer: &mut Consumer, from_start: bool) -> bool {
-    let asked = vec![Micro::Committed(consumer.names().into_iter().map(|name| (name, None)).collect())];
-    process.invoke(Function::Observe, asked);
-    let found = match attempt(consumer.committed(group)).await {
-        Ok(found) => found,
-        Err(error) => {
-            consumer.client.forget();
-            process.failed(EntryType::Fail, Function::Observe, &error.to_string());
-            return false;
-        }
-    };
-    process.ok(Function::Observe, vec![Micro::Committed(found.clone())]);
+    let Some(found) = observe_committed(process, group, consumer).await else { return false };
     process.crash();
     let names = consumer.names();
     for (name, position) in names.iter().zip(&mut consumer.positions) {

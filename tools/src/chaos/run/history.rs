@@ -1,5 +1,6 @@
 //! The history and what the timeline is made of, as the clients write them.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::Path;
@@ -31,6 +32,8 @@ pub(super) struct Recorder {
     origin: Instant,
     writer: Mutex<Writer>,
     samples: Mutex<Vec<Sample>>,
+    /// When each key last acknowledged a send.
+    answered: Mutex<BTreeMap<u32, i64>>,
     next_value: AtomicI64,
     pub(super) acknowledged: AtomicU64,
     pub(super) polled: AtomicU64,
@@ -51,6 +54,7 @@ impl Recorder {
             origin: Instant::now(),
             writer: Mutex::new(writer),
             samples: Mutex::default(),
+            answered: Mutex::default(),
             next_value: AtomicI64::new(1),
             acknowledged: AtomicU64::new(0),
             polled: AtomicU64::new(0),
@@ -93,7 +97,16 @@ impl Recorder {
     }
 
     pub(super) fn sample(&self, sample: Sample) {
+        if sample.acknowledged {
+            lock(&self.answered).insert(sample.key, sample.ended);
+        }
         lock(&self.samples).push(sample);
+    }
+
+    /// The first of so many keys that acknowledged no send since then.
+    pub(super) fn silent_since(&self, since: i64, keys: u32) -> Option<u32> {
+        let answered = lock(&self.answered);
+        (0..keys).find(|key| answered.get(key).is_none_or(|last| *last < since))
     }
 
     pub(super) fn samples(&self) -> Vec<Sample> {

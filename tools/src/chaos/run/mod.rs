@@ -1,7 +1,7 @@
 //! `jackdaw chaos run`: a cluster of its own, clients that write down what they see, and whatever can go wrong.
 //!
 //! In the order of reading: `fault` (what can be done, and the seeded schedule), `nemesis` (does and undoes it), `net`, `switch` and `proxy`
-//! (the network), `volume` (the disks), `node` (the processes); `workload`, `producer`, `consumer` and `rdkafka` (the clients), which
+//! (the network), `volume` (the disks), `node` (the processes); `workload`, `producer`, `consumer`, `member` and `rdkafka` (the clients), which
 //! write `history`; and at the end `replicas` (the bytes), `timeline` and `plot` (what it cost), `verdict` (all of it).
 
 mod admin;
@@ -10,6 +10,7 @@ mod consumer;
 mod fault;
 mod history;
 mod links;
+mod member;
 mod nemesis;
 mod net;
 mod node;
@@ -47,7 +48,7 @@ use fault::Kind;
 ///
 /// Everything it needs is its own, and gone when it ends: it reaches no other address and no other process. Where namespaces
 /// are not allowed it runs on loopback, with proxies between the nodes; what a kind of fault needs and this machine lacks is left
-/// out, and said.
+/// out, and said; with --strict, nothing is run then.
 ///
 /// Exit codes: 0 all is well; 1 it is not; 2 it could not be run.
 #[derive(Debug, Args)]
@@ -70,6 +71,9 @@ pub(crate) struct RunArgs {
     /// Not these kinds
     #[arg(long, value_enum, value_delimiter = ',', value_name = "KIND")]
     without: Vec<Kind>,
+    /// Fail if this machine lacks what a kind of fault needs, or librdkafka, in place of leaving it out
+    #[arg(long)]
+    strict: bool,
     /// Print the schedule and do nothing
     #[arg(long)]
     dry_run: bool,

@@ -12,12 +12,14 @@ use super::RunError;
 use super::admin::{Admin, View};
 use super::fault::{Fault, Kind};
 use super::links::Links;
-use super::node::{Node, Plan};
+use super::node::{Node, Plan, Target};
 use super::workload::Key;
 
 /// How long it may take to learn who leads, before somebody is taken by chance.
 const LOOKUP: Duration = Duration::from_secs(5);
 const CLOCK_JUMP_MAX: i64 = 3600;
+/// How long the quorum may take to change its voters.
+const VOTERS: Duration = Duration::from_secs(30);
 
 /// The nodes, and all that can be done to them.
 pub(super) struct Nemesis {
@@ -26,6 +28,10 @@ pub(super) struct Nemesis {
     pub(super) links: Links,
     pub(super) admin: Admin,
     pub(super) keys: Vec<Key>,
+    /// What the cluster refused to do, and should have done.
+    pub(super) complaints: Vec<String>,
+    /// Somebody was taken out of the quorum, and is to be added again.
+    voter_is_out: bool,
     random: StdRng,
 }
 
@@ -39,7 +45,8 @@ pub(super) struct Done {
 
 impl Nemesis {
     pub(super) fn new(plan: Plan, nodes: Vec<Node>, links: Links, admin: Admin, keys: Vec<Key>, seed: u64) -> Nemesis {
-        Nemesis { plan, nodes, links, admin, keys, random: StdRng::seed_from_u64(seed) }
+        let random = StdRng::seed_from_u64(seed);
+        Nemesis { plan, nodes, links, admin, keys, complaints: Vec::new(), voter_is_out: false, random }
     }
 
     fn node(&mut self, id: usize) -> &mut Node {
@@ -69,7 +76,8 @@ impl Nemesis {
     }
 
     async fn coordinator(&mut self, otherwise: usize) -> usize {
-        let found = self.admin.coordinator("librdkafka", LOOKUP).await;
+        let group = if self.random.random_bool(0.5) { "librdkafka" } else { super::member::GROUP };
+        let found = self.admin.coordinator(group, LOOKUP).await;
         found.ok().and_then(|id| usize::try_from(id).ok()).filter(|id| *id > 0).unwrap_or(otherwise)
     }
 
@@ -109,7 +117,10 @@ impl Nemesis {
             Kind::StopLeader => self.node(node).stop()?,
             Kind::Wipe => {
                 self.kill(&[node])?;
-                self.node(node).wipe()?;
+                // It comes back without its votes: until it is added again it is nobody whom the others would ask.
+                if self.take_out(node).await {
+                    self.node(node).wipe()?;
+                }
             }
             Kind::Stutter
             | Kind::SlowDisk
@@ -255,23 +266,63 @@ impl Nemesis {
     }
 
     async fn change_voters(&mut self, id: usize) -> String {
-        let patience = Duration::from_secs(20);
-        let voters = match self.admin.quorum(LOOKUP).await {
-            Ok((_, voters)) => voters,
-            Err(error) => return format!("no quorum: {error}"),
-        };
-        let wanted = i32::try_from(id).unwrap_or(1);
-        let Some(voter) = voters.iter().find(|voter| voter.id == wanted) else {
-            return format!("node {id} is no voter");
-        };
-        if let Err(error) = self.admin.remove_voter(voter, patience).await {
-            return format!("voter {id} was not removed: {error}");
+        if !self.take_out(id).await {
+            return String::new();
         }
         tokio::time::sleep(Duration::from_secs(2)).await;
-        let address = self.plan.controller_address(id);
-        match self.admin.add_voter(voter, &address, patience).await {
-            Ok(()) => format!("voter {id} left and came back"),
-            Err(error) => format!("voter {id} did not come back: {error}"),
+        self.bring_in().await;
+        format!("voter {id} left, and came back")
+    }
+
+    /// Takes a node out of the quorum, as one does before its disk is replaced; whether that is so now.
+    async fn take_out(&mut self, id: usize) -> bool {
+        if matches!(self.plan.target, Target::Kafka(_)) {
+            // With controller.quorum.voters its voters are who they are, whatever is on their disks.
+            return true;
+        }
+        self.voter_is_out = true;
+        let deadline = Instant::now() + VOTERS;
+        loop {
+            let error = match self.admin.quorum(LOOKUP).await {
+                Ok((_, voters)) => match voters.iter().find(|voter| usize::try_from(voter.id) == Ok(id)) {
+                    // That it is gone is asked again: an answer may be lost, and the change made.
+                    Some(voter) => self.admin.remove_voter(voter).await.err(),
+                    None => return true,
+                },
+                Err(error) => Some(error),
+            };
+            if Instant::now() > deadline {
+                let error = error.map_or_else(|| "it still votes".to_owned(), |error| error.to_string());
+                self.complaints.push(format!("voter {id} was not removed within {} s: {error}", VOTERS.as_secs()));
+                return false;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    /// Adds every node to the quorum that was taken out of it.
+    pub(super) async fn bring_in(&mut self) {
+        let deadline = Instant::now() + VOTERS;
+        while self.voter_is_out {
+            let error = match self.admin.quorum(LOOKUP).await {
+                Ok((_, voters)) => {
+                    let is_voter = |id: usize| voters.iter().any(|voter| usize::try_from(voter.id) == Ok(id));
+                    let out = (1..=self.nodes.len()).find(|id| !is_voter(*id));
+                    let Some(out) = out else {
+                        self.voter_is_out = false;
+                        return;
+                    };
+                    let address = self.plan.controller_address(out);
+                    self.admin.add_voter(i32::try_from(out).unwrap_or(0), &address).await.err()
+                }
+                Err(error) => Some(error),
+            };
+            if Instant::now() > deadline {
+                let error = error.map_or_else(|| "it does not vote".to_owned(), |error| error.to_string());
+                self.complaints.push(format!("a voter was not added again within {} s: {error}", VOTERS.as_secs()));
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }
 

@@ -24,6 +24,8 @@ use crate::output;
 const TOPIC: &str = "chaos";
 /// How long a whole cluster may take to start, or to be in order again after the last fault.
 const START: Duration = Duration::from_secs(180);
+/// How often it is looked whether sends are acknowledged again.
+const LOOK: Duration = Duration::from_millis(20);
 /// Load without a fault, before the first.
 const WARM_UP: Duration = Duration::from_secs(4);
 /// How long a heal is waited for; beyond, the run goes on, and fails.
@@ -34,13 +36,18 @@ const FINAL_READS: Duration = Duration::from_secs(120);
 /// Of our own producers, each with one key.
 const PRODUCERS_MAX: u32 = 48;
 const CONSUMERS: u32 = 3;
+const MEMBERS: u32 = 3;
+const NO_PYTHON: &str = "left out: librdkafka, because no Python has confluent-kafka";
 
 /// Runs it; whether all is well.
 pub(super) async fn run(args: &RunArgs, means: &Means) -> Result<bool, RunError> {
     let seed = setup::seed(args);
     let (kinds, left_out) = means.kinds(args);
-    if kinds.is_empty() {
-        return Err(RunError::Broken(format!("no kind of fault is left. {}", left_out.join("; "))));
+    let python = rdkafka::python();
+    let left_out: Vec<String> = left_out.into_iter().chain(python.is_none().then(|| NO_PYTHON.to_owned())).collect();
+    if kinds.is_empty() || args.strict && !left_out.is_empty() {
+        let why = if args.strict { "--strict was given" } else { "no kind of fault is left" };
+        return Err(RunError::Broken(format!("{why}: {}", left_out.join("; "))));
     }
     std::fs::create_dir_all(&args.out).map_err(|error| RunError::system(&args.out.display().to_string(), error))?;
     let out = setup::absolute(&args.out)?;
@@ -70,12 +77,9 @@ pub(super) async fn run(args: &RunArgs, means: &Means) -> Result<bool, RunError>
         pause: Duration::from_secs_f64(f64::from(producers) / f64::from(args.rate)),
         producers,
         consumers: CONSUMERS,
+        members: MEMBERS,
     });
     let recorder = Arc::new(Recorder::create(&out.join("history.jsonl"))?);
-    let python = rdkafka::python();
-    if python.is_none() {
-        say(&bar, "left out: librdkafka, because no Python has confluent-kafka");
-    }
     let mut workload = Workload::start(&load, &recorder, python.as_deref())?;
     tokio::time::sleep(WARM_UP).await;
     let schedule = Schedule::new(seed, &kinds, args.nodes);
@@ -150,18 +154,21 @@ async fn faults(
 
 async fn one_fault(fault: &Fault, nemesis: &mut Nemesis, recorder: &Recorder) -> Result<Happened, RunError> {
     let name = fault.kind.name();
-    if fault.kind.destroys() {
-        let _ = nemesis.settle(HEAL_MAX).await;
-    }
     nemesis.look(&name, &[]);
     let began = recorder.mark(Mark::Fault, &format!("{name}: {fault:?}"));
+    if fault.kind.destroys()
+        && let Err(missing) = nemesis.settle(HEAL_MAX).await
+    {
+        // What is taken away now might be all there is.
+        return Ok(Happened::not_done(name, millis(began), missing));
+    }
     let mut done = nemesis.inject(fault).await?;
     nemesis.last(fault, &mut done).await?;
     let may_die = if done.may_die { done.nodes.clone() } else { Vec::new() };
     nemesis.look(&name, &may_die);
     nemesis.heal()?;
     let healed = recorder.mark(Mark::Fault, &format!("{name} healed"));
-    let settled = settle(nemesis, &name, &may_die).await;
+    let settled = settle(nemesis, &name, &may_die, Some((recorder, healed))).await;
     let (back_after_ms, late) = match settled {
         Ok(took) => (Some(u64::try_from(took.as_millis()).unwrap_or(u64::MAX)), String::new()),
         Err(missing) => (None, missing),
@@ -178,11 +185,25 @@ async fn one_fault(fault: &Fault, nemesis: &mut Nemesis, recorder: &Recorder) ->
     })
 }
 
-/// Waits for the heal; a node whose disk failed may end only now, and is started once more.
-async fn settle(nemesis: &mut Nemesis, name: &str, may_die: &[usize]) -> Result<Duration, String> {
+/// Waits for the heal: all nodes vote, every partition is whole, and, while there is load, has acknowledged a send again. A node
+/// whose disk failed may end only now, and is started once more.
+async fn settle(
+    nemesis: &mut Nemesis,
+    name: &str,
+    may_die: &[usize],
+    load: Option<(&Recorder, i64)>,
+) -> Result<Duration, String> {
     let started = Instant::now();
+    nemesis.bring_in().await;
     loop {
-        let step = nemesis.settle(Duration::from_secs(2)).await;
+        let mut step = nemesis.settle(Duration::from_secs(2)).await;
+        let producers = u32::try_from(nemesis.keys.len()).unwrap_or(u32::MAX).min(PRODUCERS_MAX);
+        if let (Ok(_), Some((recorder, healed))) = (&step, load)
+            && let Some(key) = recorder.silent_since(healed, producers)
+        {
+            step = Err(format!("partition {key} acknowledges nothing"));
+            tokio::time::sleep(LOOK).await;
+        }
         nemesis.look(name, may_die);
         nemesis.start_all().map_err(|error| error.to_string())?;
         match step {
@@ -205,9 +226,10 @@ async fn finish(
     bar.set_message("healing, and reading everything");
     nemesis.heal()?;
     workload.stop(LAST_OPERATIONS).await;
-    if let Err(missing) = settle(nemesis, "the end", &[]).await {
+    if let Err(missing) = settle(nemesis, "the end", &[], None).await {
         ended.complaints.push(format!("at the end, {missing}"));
     }
+    ended.complaints.append(&mut nemesis.complaints);
     recorder.mark(Mark::Final, "");
     let topics = nemesis.admin.topics().await.map_err(RunError::Client)?;
     let mut ends = Vec::new();

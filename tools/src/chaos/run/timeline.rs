@@ -18,6 +18,15 @@ pub(super) struct Happened {
     pub(super) note: String,
 }
 
+impl Happened {
+    /// One that could not be done, for this reason.
+    pub(super) fn not_done(kind: String, at_ms: u64, why: String) -> Happened {
+        let note = format!("not done: {why}");
+        let nodes = Vec::new();
+        Happened { kind, nodes, began_ms: at_ms, healed_ms: at_ms, back_after_ms: None, slowest_send_ms: 0, note }
+    }
+}
+
 /// What happened within [`Timeline::bucket_ms`].
 #[derive(Debug, Clone, Copy, Default, Serialize)]
 pub(super) struct Bucket {

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::BufReader;
 use std::path::Path;
 
-use jackdaw_checker::{Limits, Report};
+use jackdaw_checker::{Limits, Report, Weight};
 use serde::Serialize;
 
 use super::history::Recorder;
@@ -63,6 +63,9 @@ pub(super) fn judge(
     let timeline = Timeline::new(target, seed, args.nodes, faults, &recorder.samples());
     complaints.extend(timeline.faults.iter().filter_map(|fault| late(fault, args.back_within)));
     let checker = check(&out.join("history.jsonl"))?;
+    if checker.summary.acknowledged_sends == 0 {
+        complaints.push("no record was acknowledged: nothing was shown".to_owned());
+    }
     let mut kinds: Vec<&str> = timeline.faults.iter().map(|fault| fault.kind.as_str()).collect();
     kinds.sort_unstable();
     kinds.dedup();
@@ -129,7 +132,27 @@ fn print(verdict: &Verdict, timeline: &Timeline, out: &Path) -> Result<(), outpu
     ))?;
     verdict.replicas.differences.iter().try_for_each(|line| output::line(&format!("    {line}")))?;
     verdict.complaints.iter().try_for_each(|line| output::line(&format!("COMPLAINT: {line}")))?;
-    let summary = format!("{} faults of {} kinds on {}", verdict.faults, verdict.kinds, verdict.target);
+    output::line(&closing(verdict, timeline))?;
+    output::line(&format!("The timeline is {}", out.join("timeline.svg").display()))
+}
+
+/// The run in one sentence.
+fn closing(verdict: &Verdict, timeline: &Timeline) -> String {
+    let Verdict { faults, kinds, target, seed, checker, replicas, .. } = verdict;
+    let anomalies: u64 =
+        checker.findings.iter().filter(|kind| kind.weight == Weight::Error).map(|kind| kind.count).sum();
+    let (operations, sent, polled) =
+        (checker.summary.operations, checker.summary.acknowledged_sends, checker.summary.polled);
+    let slowest = timeline.faults.iter().max_by_key(|fault| fault.back_after_ms.unwrap_or(u64::MAX));
+    let slowest = slowest.map_or_else(String::new, |fault| match fault.back_after_ms {
+        Some(ms) => format!(", back {ms} ms after a heal at the latest ({})", fault.kind),
+        None => format!(", not back after {}", fault.kind),
+    });
     let judged = if verdict.well { "all is well" } else { "NOT WELL" };
-    output::line(&format!("{summary}, seed {}: {judged}. See {}", verdict.seed, out.join("timeline.svg").display()))
+    format!(
+        "{faults} faults of {kinds} kinds on {target}, seed {seed}: {operations} operations, {sent} records acknowledged, {polled} \
+         polled, {anomalies} anomalies, {} replicas compared, {} differences{slowest}: {judged}.",
+        replicas.replicas,
+        replicas.differences.len()
+    )
 }

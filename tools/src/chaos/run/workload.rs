@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 
 use super::history::Recorder;
 use super::rdkafka::Helper;
-use super::{RunError, consumer, producer, rdkafka};
+use super::{RunError, consumer, member, producer, rdkafka};
 
 /// A partition under test.
 #[derive(Debug, Clone)]
@@ -33,6 +33,8 @@ pub(super) struct Load {
     pub(super) pause: Duration,
     pub(super) producers: u32,
     pub(super) consumers: u32,
+    /// Of our own group.
+    pub(super) members: u32,
 }
 
 /// Clients at work.
@@ -64,6 +66,11 @@ impl Workload {
             let number = workload.number();
             let (load, recorder) = (Arc::clone(load), Arc::clone(recorder));
             workload.tasks.spawn(consumer::run(number, keys, load, recorder, Arc::clone(&workload.stop)));
+        }
+        for _ in 0..load.members {
+            let number = workload.number();
+            let (load, recorder) = (Arc::clone(load), Arc::clone(recorder));
+            workload.tasks.spawn(member::run(number, load, recorder, Arc::clone(&workload.stop)));
         }
         if let Some(python) = python {
             for role in rdkafka::ROLES {
