@@ -1,9 +1,10 @@
 //! Snapshots by bytes and by time: openraft makes one after so many entries, however large they are.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Sleep, sleep, timeout};
 
 use crate::machine::Machine;
 use crate::node::{Inner, Quorum};
@@ -23,24 +24,24 @@ pub(crate) fn as_it_grows<M: Machine>(inner: &Arc<Inner<M>>) {
     let inner = Arc::downgrade(inner);
     runtime.spawn(async move {
         // When something that was applied since the last snapshot will have been left alone for long enough.
-        let mut due: Option<Instant> = None;
+        let mut due: Option<Pin<Box<Sleep>>> = None;
         loop {
             let over = async {
-                match due {
-                    Some(at) => sleep_until(at).await,
+                match &mut due {
+                    Some(due) => due.as_mut().await,
                     None => std::future::pending().await,
                 }
             };
             let is_due = tokio::select! {
-                changed = applied.changed() => {
-                    if changed.is_err() {
-                        return;
-                    }
-                    due = due.or_else(|| Some(Instant::now() + interval?));
-                    false
-                }
+                changed = applied.changed() => match changed {
+                    Ok(()) => false,
+                    Err(_) => return,
+                },
                 () = over => true,
             };
+            if due.is_none() {
+                due = interval.map(|interval| Box::pin(sleep(interval)));
+            }
             // It must not be what keeps the node alive.
             let Some(inner) = inner.upgrade() else { return };
             if !is_due && inner.store.bytes() <= bytes {
