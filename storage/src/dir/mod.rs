@@ -242,10 +242,10 @@ impl LogDir {
             return Err(error);
         }
         let root = self.shared.disk.root();
-        self.shared.disk.replace_file(
-            &root.join(CLEAN_SHUTDOWN),
-            &encode_clean_shutdown(self.broker_epoch.load(Ordering::Relaxed)),
-        )?;
+        // A start that the cluster refused ends the life before as cleanly as that had ended itself.
+        let epoch = Some(self.broker_epoch.load(Ordering::Relaxed)).filter(|epoch| *epoch >= 0);
+        let mark = encode_clean_shutdown(epoch.unwrap_or(self.previous_epoch));
+        self.shared.disk.replace_file(&root.join(CLEAN_SHUTDOWN), &mark)?;
         write_closed_index(&self.shared, &logs, self.threads)?;
         self.shared.disk.sync_dir(root)
     }
