@@ -46,6 +46,8 @@ pub struct Options {
     pub snapshot_entries: u64,
     /// Or after entries of this many bytes; those are all held in memory.
     pub snapshot_bytes: u64,
+    /// Or so long after the first entry that no snapshot holds.
+    pub snapshot_interval: Option<Duration>,
     /// Entries that are kept though a snapshot holds them, so that a member that was away for a moment needs no snapshot.
     pub kept_entries: u64,
 }
@@ -69,6 +71,7 @@ impl Options {
             request_timeout: Duration::from_secs(10),
             snapshot_entries: 10_000,
             snapshot_bytes: 20 << 20,
+            snapshot_interval: Some(Duration::from_secs(3_600)),
             kept_entries: 2_000,
         }
     }

@@ -163,6 +163,44 @@ async fn a_few_large_commands_are_enough_for_a_snapshot() {
     quorum.shutdown().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_snapshot_is_made_when_the_oldest_entry_without_one_is_old_enough() {
+    let directory = in_memory();
+    let interval = Some(Duration::from_millis(50));
+    let quorum = start(Options { snapshot_interval: interval, ..options(directory.path()) }).await;
+    quorum.propose(Command("one".to_owned())).await.unwrap();
+    let snapshot = directory.path().join("quorum/quorum.snapshot");
+    let made = async {
+        while !snapshot.exists() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(WAIT, made).await.unwrap();
+    quorum.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_stops_leaves_a_snapshot_where_its_journal_is_long_and_none_where_it_is_short() {
+    let directory = in_memory();
+    let [journal, snapshot] =
+        ["quorum.journal", "quorum.snapshot"].map(|name| directory.path().join("quorum").join(name));
+    for (words, is_long) in [(2, false), (40, true)] {
+        let quorum = start(options(directory.path())).await;
+        let before = quorum.read(|words| words.0.len());
+        for number in before..words {
+            quorum.propose(Command(format!("{number}{}", "x".repeat(100_000)))).await.unwrap();
+        }
+        quorum.compact_before_stop().await;
+        quorum.shutdown().await;
+        drop(quorum);
+        assert_eq!(snapshot.exists(), is_long);
+        assert!(std::fs::metadata(&journal).unwrap().len() < 1 << 20);
+    }
+    let quorum = start(options(directory.path())).await;
+    assert_eq!(quorum.read(|words| words.0.len()), 40);
+    quorum.shutdown().await;
+}
+
 /// Keeps what is sent.
 #[derive(Default)]
 struct Tap(Mutex<Vec<Bytes>>);

@@ -25,7 +25,7 @@ use jackdaw_protocol::messages::{
     ProduceRequest, RemoveRaftVoterRequest, Request, SyncGroupRequest, UnregisterBrokerRequest,
 };
 
-pub(crate) use broker_heartbeat::write_partitions;
+pub(crate) use broker_heartbeat::{CORDONED_TAG, END_TAG, write_partitions};
 pub(crate) use broker_registration::TAG as OWN_TAG;
 pub use context::{ConnectionInfo, Context, Serving};
 pub use describe_cluster::CONTROLLERS as CONTROLLER_ENDPOINTS;
@@ -62,12 +62,17 @@ mod envelope;
 mod failover_tests;
 mod fetch;
 mod fetch_replica;
+#[cfg(test)]
+mod fetch_replica_tests;
 mod find_coordinator;
 mod group_words;
 mod heartbeat;
 mod incremental_alter_configs;
 mod init_producer_id;
 mod join_group;
+mod leader_hints;
+#[cfg(test)]
+mod leader_hints_tests;
 mod leave_group;
 mod list_config_resources;
 mod list_groups;

@@ -180,7 +180,12 @@ pub(crate) fn join(
         (true, false) => Voters::AsStored,
     };
     let election = Duration::from_millis(config.controller_quorum_election_timeout_ms);
+    let number = |key| config.get(key).and_then(|value| value.parse::<u64>().ok());
+    let snapshot_bytes = number("metadata.log.max.record.bytes.between.snapshots");
+    let snapshot_interval = number("metadata.log.max.snapshot.interval.ms");
     let quorum = Options {
+        snapshot_bytes: snapshot_bytes.unwrap_or(20 << 20),
+        snapshot_interval: snapshot_interval.filter(|ms| *ms > 0).map(Duration::from_millis),
         address,
         directory_id,
         election_timeout: election,
