@@ -1,6 +1,8 @@
 //! AlterPartition, 2 and 3: a leader asks for a change of in-sync replicas. Served on the controller's listener only; version
 //! 3 tells the epochs of the brokers.
 
+use std::collections::HashSet;
+
 use jackdaw_protocol::messages::alter_partition_request::PartitionData as Asked;
 use jackdaw_protocol::messages::alter_partition_response::{PartitionData, TopicData};
 use jackdaw_protocol::messages::{AlterPartitionRequest, AlterPartitionResponse, BrokerId, ResponseError};
@@ -51,6 +53,7 @@ fn decide(
     records: &mut Vec<Record>,
 ) -> AlterPartitionResponse {
     let leader = request.broker_id.0;
+    let mut changed = HashSet::new();
     if image.broker_of_epoch(leader, request.broker_epoch).is_none() {
         return AlterPartitionResponse::default().with_error_code(ResponseError::StaleBrokerEpoch.code());
     }
@@ -58,15 +61,17 @@ fn decide(
         let id = topic.topic_id;
         let partitions = topic.partitions.iter().map(|asked| {
             // Each partition once: the next request finds what this one has changed.
-            let is_new = |record: &Record| !matches!(record, Record::PartitionChanged { id: known, partition, .. } if *known == id && *partition == asked.partition_index);
             let answer = PartitionData::default().with_partition_index(asked.partition_index);
-            if !records.iter().all(is_new) {
+            if changed.contains(&(id, asked.partition_index)) {
                 return answer.with_error_code(ResponseError::InvalidRequest.code());
             }
             match isr::change(image, leader, &change(id, asked, version), defaults) {
-                Ok(changed) => {
-                    records.extend(changed.record);
-                    told(answer, image, id, &changed.after)
+                Ok(done) => {
+                    if done.record.is_some() {
+                        changed.insert((id, asked.partition_index));
+                    }
+                    records.extend(done.record);
+                    told(answer, image, id, &done.after)
                 }
                 Err(error) => {
                     tracing::debug!(topic = %id, partition = asked.partition_index, leader, %error, "in-sync replicas not changed");

@@ -14,12 +14,16 @@ use crate::controller::registration::{
     self, Application, Beat, BrokerEpochError, Presence, RegistrationError, Verdict,
 };
 use crate::limits;
-use crate::net::Peer;
+use crate::net::{Peer, PeerConfig};
 use crate::topics::ChangeError;
 use crate::topics::record::{ElectionDefaults, Record};
 
 /// Between two attempts to write down that a broker is gone.
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
+/// How often a broker is dialled in a row that takes connections and drops them.
+const KNOCKS: u32 = 5;
+/// A connection that holds for so long is one to a process that runs.
+const MOMENT: Duration = Duration::from_millis(20);
 
 /// Who is heard.
 pub struct Members {
@@ -217,16 +221,60 @@ async fn dial(broker: Arc<Broker>, id: i32, epoch: i64) {
     let address = own.or_else(|| known?.first().map(|endpoint| (endpoint.host.clone(), endpoint.port)));
     let found = match address {
         None => Dialed::Unknown,
-        Some((host, port)) => {
-            let peer = Peer::new(host, port, broker.channel.peer_config());
-            match peer.connect(limits::DIAL_DEADLINE).await {
-                Ok(()) => Dialed::Taken,
-                Err(error) if error.is_refused() => Dialed::Refused,
-                Err(_) => Dialed::Unknown,
-            }
-        }
+        Some((host, port)) => knock(&host, port, &broker.channel.peer_config()).await,
     };
     let due = broker.members.liveness.lock().dialed(broker.clock.monotonic(), id, epoch, found);
     act(&broker, due);
     broker.members.news.notify_one();
+}
+
+/// Dials until it is clear what is there: a process that is just ending takes a connection, and drops it a moment later.
+async fn knock(host: &str, port: u16, config: &PeerConfig) -> Dialed {
+    for attempt in 0..KNOCKS {
+        let peer = Peer::new(host, port, config.clone());
+        match peer.connect(limits::DIAL_DEADLINE).await {
+            Ok(()) if tokio::time::timeout(MOMENT, peer.closed()).await.is_err() => return Dialed::Taken,
+            // One that lives may do so too, with too many connections: it is not to be kept busy.
+            Ok(()) => tokio::time::sleep(Duration::from_millis(1 << attempt)).await,
+            Err(error) if error.is_refused() => return Dialed::Refused,
+            Err(_) => return Dialed::Unknown,
+        }
+    }
+    Dialed::Taken
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_process_that_takes_a_connection_and_ends_is_found_gone_at_once() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let ending = tokio::spawn(async move {
+            drop(listener.accept().await.unwrap());
+            drop(listener);
+        });
+        let config = PeerConfig::new("test");
+        assert_eq!(knock("127.0.0.1", port, &config).await, Dialed::Refused);
+        ending.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_process_that_keeps_a_connection_or_drops_all_of_them_is_there() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let config = PeerConfig::new("test");
+        // Nobody accepts: the system has taken it.
+        assert_eq!(knock("127.0.0.1", port, &config).await, Dialed::Taken);
+        let full = tokio::spawn(async move {
+            loop {
+                drop(listener.accept().await.unwrap());
+            }
+        });
+        assert_eq!(knock("127.0.0.1", port, &config).await, Dialed::Taken);
+        full.abort();
+    }
 }

@@ -11,15 +11,16 @@ use super::registration::Presence;
 
 /// How long after a dial that was taken, or found no way, the broker is dialled again while it is not heard.
 pub const REDIAL: Duration = Duration::from_millis(100);
-/// How long a new controller waits for a broker's connection before it dials the broker.
-pub const INTRODUCTION: Duration = Duration::from_millis(500);
+/// How long a new controller waits for a broker's connection before it dials the broker: those that are there come by
+/// themselves within moments, and one that went together with the last controller is not led by for long.
+pub const INTRODUCTION: Duration = Duration::from_millis(20);
 
 /// What a dial found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dialed {
     /// Nothing listens there.
     Refused,
-    /// The connection was taken. The listener of a process that is just ending may do that too.
+    /// The connection was taken. What listens for a process that is just ending may do that too.
     Taken,
     /// No way, or no answer in time: it may be alive.
     Unknown,

@@ -101,11 +101,11 @@ fn a_new_controller_gives_everybody_a_full_session_and_dials_who_does_not_come()
     assert_eq!(liveness.presence(at(0), 1), Presence::Gone);
     liveness.begin(at(50_000), [(1, 100), (2, 200)]);
     assert_eq!(liveness.presence(at(50_000), 1), Presence::Doubtful);
-    liveness.heard(at(50_100), 2, 200, Some(3));
-    assert_eq!(first_due(&mut liveness, 50_000, 60_000), Some((50_500, dialled(1, 100))));
-    assert_eq!(liveness.dialed(at(50_501), 1, 100, Dialed::Refused), fenced(1, 100));
-    assert_eq!(first_due(&mut liveness, 50_502, 59_099), None);
-    assert_eq!(first_due(&mut liveness, 59_099, 60_000), Some((59_100, fenced(2, 200))));
+    liveness.heard(at(50_010), 2, 200, Some(3));
+    assert_eq!(first_due(&mut liveness, 50_000, 60_000), Some((50_020, dialled(1, 100))));
+    assert_eq!(liveness.dialed(at(50_021), 1, 100, Dialed::Refused), fenced(1, 100));
+    assert_eq!(first_due(&mut liveness, 50_022, 59_009), None);
+    assert_eq!(first_due(&mut liveness, 59_009, 60_000), Some((59_010, fenced(2, 200))));
 }
 
 #[test]

@@ -10,7 +10,7 @@ use jackdaw_storage::{AppendError, StorageError};
 use parking_lot::Mutex;
 
 use super::{NotDurable, Partition};
-use crate::replication::View;
+use crate::replication::{Followed, View};
 use crate::replication::follower;
 use crate::replication::leader::{Answer, FetchRefused, Follower, Leader, Proposal, Surroundings};
 use crate::topics::image::PartitionImage;
@@ -69,7 +69,7 @@ pub(super) enum Kind {
 }
 
 pub(super) struct Leading {
-    pub(super) view: Arc<View>,
+    pub(super) view: Followed,
     pub(super) state: Mutex<Leader>,
     pub(super) replicas: usize,
 }
@@ -169,7 +169,7 @@ impl Partition {
     }
 
     fn leading(&self, view: &Arc<View>, image: &PartitionImage, state: Leader) -> Kind {
-        let (view, state) = (view.clone(), Mutex::new(state));
+        let (view, state) = (Followed::new(view.clone()), Mutex::new(state));
         Kind::Leading(Box::new(Leading { view, state, replicas: image.replicas.len() }))
     }
 

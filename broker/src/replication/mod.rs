@@ -26,6 +26,7 @@ use tokio::time::MissedTickBehavior;
 
 use crate::broker::Broker;
 
+pub(crate) use view::Followed;
 pub use view::{BrokerView, Brokers, View, Wish};
 
 /// Runs until its task is dropped.
@@ -44,6 +45,10 @@ async fn watch_lags(broker: Arc<Broker>) {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
+        // A broker that is alone may have a hundred thousand partitions: nobody has to look at each of them.
+        if !broker.topics.view().has_followers() {
+            continue;
+        }
         for topic in broker.topics.registry().topics() {
             topic.partitions().for_each(|partition| partition.look_at_replicas());
         }

@@ -1,7 +1,7 @@
 //! What partitions need to know of the cluster, and where they put what the controller is to be asked.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -50,6 +50,8 @@ pub struct View {
     lag_max: Duration,
     selects_by_rack: bool,
     brokers: ArcSwap<Brokers>,
+    /// Partitions that this broker leads and that others follow.
+    followed: AtomicUsize,
     wishes: Mutex<Vec<Wish>>,
     wished: Notify,
     duties: Mutex<Duties>,
@@ -68,6 +70,7 @@ impl View {
             lag_max: Duration::from_millis(config.replica_lag_time_max_ms),
             selects_by_rack: selects_by_rack(config.get("replica.selector.class")),
             brokers: ArcSwap::default(),
+            followed: AtomicUsize::new(0),
             wishes: Mutex::default(),
             wished: Notify::new(),
             duties: Mutex::default(),
@@ -104,6 +107,11 @@ impl View {
     /// The brokers as of now.
     pub fn brokers(&self) -> Guard<Arc<Brokers>> {
         self.brokers.load()
+    }
+
+    /// Whether any partition here has followers who may fall behind.
+    pub(super) fn has_followers(&self) -> bool {
+        self.followed.load(Ordering::Relaxed) > 0
     }
 
     /// Takes in what the metadata say of brokers. To be called before partitions are told of the same image.
@@ -165,6 +173,30 @@ impl View {
             }
             changed.await;
         }
+    }
+}
+
+/// A partition that this broker leads and that others follow, as long as it does.
+pub(crate) struct Followed(Arc<View>);
+
+impl Followed {
+    pub(crate) fn new(view: Arc<View>) -> Followed {
+        view.followed.fetch_add(1, Ordering::Relaxed);
+        Followed(view)
+    }
+}
+
+impl std::ops::Deref for Followed {
+    type Target = View;
+
+    fn deref(&self) -> &View {
+        &self.0
+    }
+}
+
+impl Drop for Followed {
+    fn drop(&mut self) {
+        self.0.followed.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

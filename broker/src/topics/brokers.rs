@@ -77,13 +77,13 @@ impl Catalog {
     }
 
     fn follow(&mut self, broker: i32, event: Event, defaults: ElectionDefaults) {
-        let changed: Vec<TopicImage> = self
-            .image()
-            .topics()
-            .filter_map(|topic| follow_topic(self.image(), topic, broker, event, defaults))
-            .collect();
-        for topic in changed {
-            self.image_mut().put(topic);
+        // One after the other, so that what each leaves is there for the next: all of a hundred thousand partitions at
+        // once would be twice the memory.
+        let topics: Vec<Arc<TopicImage>> = self.image().topics().cloned().collect();
+        for topic in topics {
+            if let Some(after) = follow_topic(self.image(), &topic, broker, event, defaults) {
+                self.image_mut().put(after);
+            }
         }
     }
 }

@@ -279,8 +279,9 @@ impl Catalog {
     }
 
     fn edit(&mut self, id: Uuid, change: impl FnOnce(&mut TopicImage)) -> Result<(), ApplyError> {
-        let mut topic = TopicImage::clone(self.image.topic_by_id(id).ok_or(ApplyError::UnknownTopic(id))?);
-        change(&mut topic);
+        // Taken out, it is copied only where somebody else has it: once for all the partitions that a command changes.
+        let mut topic = self.image.remove(id).ok_or(ApplyError::UnknownTopic(id))?;
+        change(Arc::make_mut(&mut topic));
         self.image.put(topic);
         Ok(())
     }

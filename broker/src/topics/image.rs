@@ -196,8 +196,8 @@ impl Image {
         self.partitions
     }
 
-    pub(super) fn put(&mut self, topic: TopicImage) {
-        let topic = Arc::new(topic);
+    pub(super) fn put(&mut self, topic: impl Into<Arc<TopicImage>>) {
+        let topic = topic.into();
         self.partitions += topic.partitions.len();
         if let Some(old) = self.by_id.insert(topic.id, topic.clone()) {
             self.partitions -= old.partitions.len();

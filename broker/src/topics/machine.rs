@@ -20,6 +20,9 @@ use super::snapshot;
 /// The version of commands that this release writes, and the highest it reads.
 const VERSION: u16 = 0;
 
+/// Partitions that one command changes.
+const CHANGES_AT_ONCE: usize = 1_000;
+
 #[derive(Deserialize)]
 struct Envelope<'a> {
     v: u16,
@@ -51,6 +54,14 @@ pub(crate) fn command(base: u64, records: &[Record]) -> Command {
     }
     text.push_str("]}");
     Command(text)
+}
+
+/// The records of a change by the commands that they go in. Partitions that change are many when a broker comes or goes, and
+/// each stands for itself: all in one command, they would keep the quorum from its heartbeats, and might not fit into its
+/// log. All else is carried out whole.
+pub(crate) fn by_command(records: &[Record]) -> impl Iterator<Item = &[Record]> {
+    let stand_alone = records.iter().all(|record| matches!(record, Record::PartitionChanged { .. }));
+    records.chunks(if stand_alone { CHANGES_AT_ONCE } else { records.len().max(1) })
 }
 
 /// Reads an answer of the machine.
@@ -235,6 +246,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
+    use crate::topics::record::PartitionState;
 
     fn created(n: u128) -> Record {
         let (name, id) = (format!("t{n}"), Uuid::from_u128(n));
@@ -268,6 +280,19 @@ mod tests {
         let later = Command(r#"{"v":0,"base":0,"records":[{"type":"acl_created","v":0}]}"#.to_owned());
         assert!(matches!(outcome(&machine.apply(At::default(), later)), Outcome::Refused(_)));
         assert!(matches!(apply(&mut machine, 0, &[created(1)]), Outcome::Refused(_)));
+    }
+
+    #[test]
+    fn changes_of_many_partitions_are_commands_of_bounded_size_and_all_else_is_one() {
+        let changed =
+            |partition| Record::PartitionChanged { id: Uuid::from_u128(1), partition, state: PartitionState::default() };
+        let many: Vec<Record> = (0..2_500).map(changed).collect();
+        let sizes = |records: &[Record]| by_command(records).map(<[Record]>::len).collect::<Vec<_>>();
+        assert_eq!(sizes(&many), [1_000, 1_000, 500]);
+        assert!(by_command(&many).all(|records| command(0, records).0.len() < 1 << 20));
+        let mixed: Vec<Record> = many.into_iter().chain([created(2)]).collect();
+        assert_eq!(sizes(&mixed), [2_501]);
+        assert_eq!(sizes(&[]), [0; 0]);
     }
 
     #[test]

@@ -508,7 +508,7 @@ impl Topics {
         let records: Vec<Record> = format.filter(|_| !has_format).into_iter().chain(records.iter().cloned()).collect();
         // Whoever keeps the state makes the change copy all of it.
         writer.catalog = Arc::default();
-        let proposed = self.quorum.propose(base, &records);
+        let proposed = machine::by_command(&records).try_fold(base, |base, records| self.quorum.propose(base, records));
         let outcome = match proposed {
             Ok(version) if self.published.wait_for(version) => Ok(()),
             Ok(_) => Err(ChangeError::Storage(StoreError::Stopped)),
