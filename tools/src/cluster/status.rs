@@ -178,6 +178,12 @@ fn print(status: &Status) -> Result<(), CliError> {
 
 fn row(node: &Node) -> Vec<String> {
     let number = |n: Option<i64>| n.map_or(String::new(), |n| n.to_string());
+    let heard = match (node.heard_ms_ago, node.quorum) {
+        (Some(ms), _) => format!("{}.{} s ago", ms / 1000, ms % 1000 / 100),
+        // How far observers are is not told; a voter has not been heard by this leader.
+        (None, None | Some("observer")) => String::new(),
+        (None, Some(_)) => "never".to_owned(),
+    };
     vec![
         node.id.to_string(),
         node.address.clone().unwrap_or_default(),
@@ -185,7 +191,7 @@ fn row(node: &Node) -> Vec<String> {
         node.broker.unwrap_or_default().to_owned(),
         node.quorum.unwrap_or_default().to_owned(),
         number(node.lag),
-        node.heard_ms_ago.map_or(String::new(), |ms| format!("{}.{} s ago", ms / 1000, ms % 1000 / 100)),
+        heard,
         node.leading.to_string(),
         node.replicas.to_string(),
         node.out_of_sync.to_string(),
