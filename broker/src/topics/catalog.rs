@@ -228,17 +228,7 @@ impl Catalog {
                     partition.leader_epoch = partition.leader_epoch.max(*epoch);
                 }
             })?,
-            Record::TopicRemoved { id } => {
-                let topic = self.image.remove(*id).ok_or(ApplyError::UnknownTopic(*id))?;
-                if let Some(key) = names::collision_key(&topic.name)
-                    && let Some(names) = self.colliding.get_mut(&key)
-                {
-                    names.remove(&topic.name);
-                    if names.is_empty() {
-                        self.colliding.remove(&key);
-                    }
-                }
-            }
+            Record::TopicRemoved { id } => self.remove_topic(*id)?,
             Record::TopicConfigsChanged { id, configs } => self.edit(*id, |topic| topic.configs = configs.clone())?,
             Record::BrokerConfigsChanged { broker: None, configs } => {
                 self.image.cluster_configs = Arc::new(configs.clone());
@@ -276,6 +266,19 @@ impl Catalog {
             }
         }
         self.image.version += 1;
+        Ok(())
+    }
+
+    fn remove_topic(&mut self, id: Uuid) -> Result<(), ApplyError> {
+        let topic = self.image.remove(id).ok_or(ApplyError::UnknownTopic(id))?;
+        if let Some(key) = names::collision_key(&topic.name)
+            && let Some(names) = self.colliding.get_mut(&key)
+        {
+            names.remove(&topic.name);
+            if names.is_empty() {
+                self.colliding.remove(&key);
+            }
+        }
         Ok(())
     }
 
