@@ -69,7 +69,8 @@ fn what_one_broker_could_not_fetch_is_refused_for_topics_and_for_settings_of_bro
         names_all(&message, &ways_out);
         names_all(&message, &["max.message.bytes=3000000", "opic big", "--config max.message.bytes=2000000"]);
     }
-    assert!(cluster.metadata(None).unwrap().topics.is_empty(), "nothing was made");
+    let made = cluster.metadata(None).unwrap().topics;
+    assert!(made.is_empty(), "nothing was made, but {made:?}");
 
     cluster.create_topic("fits", 1, 3, &[("max.message.bytes", "2000000")]);
     for asked in cluster.ids() {
