@@ -1,5 +1,6 @@
 """Three processes on loopback that are one cluster, ours or Apache Kafka's, and the questions that are put to them."""
 
+import base64
 import os
 import shutil
 import signal
@@ -107,27 +108,31 @@ class Cluster:
         self.wait("three brokers", lambda: len(self.brokers()) == 3)
         return self
 
+    def write_config(self, node):
+        words = [PEER, "config", str(self.folder), str(node), "3", str(self.port)]
+        config = subprocess.run(words, check=True, capture_output=True, text=True, timeout=60).stdout
+        path = self.folder / f"{node}.properties"
+        path.write_text(config + "".join(f"{setting}\n" for setting in self.settings))
+        return str(path)
+
     def prepare_jackdaw(self):
         for node in IDS:
-            words = [PEER, "config", str(self.folder), str(node), "3", str(self.port)]
-            config = subprocess.run(words, check=True, capture_output=True, text=True, timeout=60).stdout
-            path = self.folder / f"{node}.properties"
-            path.write_text(config + "".join(f"{setting}\n" for setting in self.settings))
-            self.commands[node] = [self.binary, "serve", "--config", str(path)]
+            self.commands[node] = [self.binary, "serve", "--config", self.write_config(node)]
 
     def prepare_kafka(self):
-        """`peers/kafka` formats and starts; how it did is then used for each node alone."""
-        words = [PEER, "start", str(self.folder), "--nodes", "3", "--port", str(self.port), *self.settings]
-        subprocess.run(words, check=True, stdout=subprocess.DEVNULL, timeout=300)
-        pids = [int(pid) for pid in (self.folder / "pids").read_text().split()]
-        for node, pid in zip(IDS, pids):
-            command = Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")[:-1]
-            self.commands[node] = [shutil.which(command[0]) or command[0], *command[1:]]
-        subprocess.run([PEER, "stop", str(self.folder), "--kill"], check=True, stdout=subprocess.DEVNULL, timeout=60)
+        """As `peers/kafka start` does, but each node by itself."""
+        cluster_id = base64.urlsafe_b64encode(b"A" + os.urandom(15)).decode().rstrip("=")
+        for node in IDS:
+            config = self.write_config(node)
+            self.commands[node] = [PEER, "run", "kafka.Kafka", config]
+            words = [PEER, "run", "kafka.tools.StorageTool", "format", "-t", cluster_id, "-c", config]
+            subprocess.run(words, check=True, capture_output=True, timeout=self.patience)
 
     def start_node(self, node):
         with open(self.folder / f"{node}.log", "ab") as log:
-            process = subprocess.Popen(self.commands[node], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            # The heap is that of Kafka's own scripts; ours takes no notice.
+            environment = {**os.environ, "KAFKA_TOOL_HEAP": "1G"}
+            process = subprocess.Popen(self.commands[node], stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment)
         self.processes[node] = process
         RUNNING.add(process.pid)
 

@@ -180,7 +180,7 @@ impl Broker {
         if let Some(earlier) = earlier.as_ref().filter(|earlier| !earlier.is_empty() && !node::is_alone(&config)) {
             return Err(StoreError::WasAlone { path: earlier.path() }.into());
         }
-        let quorum = Arc::new(node::join(&config, threads, &folder, &cluster_id)?);
+        let quorum = Arc::new(node::join(&config, threads, &folder, dirs::fresh_id(&log_dirs, &folder), &cluster_id)?);
         let budget = config.queued_max_request_bytes.unwrap_or(limits::REQUEST_BUDGET_BYTES);
         let budget = budget.max(config.socket_request_max_bytes.min(limits::REQUEST_BUDGET_BYTES));
         let request_budget_kib = u32::try_from(budget.div_ceil(1024)).unwrap_or(u32::MAX >> 3);

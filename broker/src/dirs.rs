@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use jackdaw_quorum::DirectoryId;
 use jackdaw_storage::{LogDir, LogDirOptions, OpenError, cluster_id_of, same_directory};
 
 use crate::broker::StartError;
@@ -83,6 +84,12 @@ pub(crate) fn close(flushers: &[Arc<Flusher>]) {
 /// Of the first directory that has one. One that cannot be read is told of when it is opened.
 pub(crate) fn known_cluster(dirs: &[PathBuf]) -> Option<String> {
     dirs.iter().find_map(|dir| cluster_id_of(dir).ok().flatten())
+}
+
+/// The id of the directory that `folder` is in, if both are new: a quorum's folder that was lost must not be taken for the same.
+pub(crate) fn fresh_id(dirs: &[Arc<LogDir>], folder: &Path) -> Option<DirectoryId> {
+    let dir = dirs.iter().find(|dir| Some(dir.path()) == folder.parent())?;
+    dir.is_fresh().then(|| DirectoryId(dir.directory_id()))
 }
 
 /// Serving without the directory would hide what is wrong with the configuration.

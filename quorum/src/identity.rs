@@ -17,7 +17,7 @@ use crate::store::{JOURNAL, Peer};
 use crate::wire::Refusal;
 
 /// The file's name.
-const IDENTITY: &str = "quorum.json";
+pub(crate) const IDENTITY: &str = "quorum.json";
 
 /// The id that a directory got when it was made. A node with another one is another node, or has forgotten its vote.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -89,7 +89,7 @@ impl Identities {
             Voters::Founding(voters) => Some(voters.clone()),
             Voters::AsStored => None,
         };
-        let directory = DirectoryId(Uuid::new_v4());
+        let directory = options.directory_id.unwrap_or_else(|| DirectoryId(Uuid::new_v4()));
         let (cluster, node) = (options.cluster_id.clone(), options.id);
         let known = Identity { cluster, node, directory, founders, heard: BTreeMap::new() };
         let path = Path::new(&disk.name()).join(IDENTITY);

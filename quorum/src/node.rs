@@ -166,7 +166,7 @@ impl<M: Machine> Quorum<M> {
         };
         let inner = Arc::new(inner);
         leadership::tend(&inner);
-        compact::by_bytes(&inner);
+        compact::as_it_grows(&inner);
         Ok(Quorum { inner })
     }
 

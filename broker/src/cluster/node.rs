@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::join_all;
-use jackdaw_quorum::{Call, CallError, Options, Target, Transport, Voters};
+use jackdaw_quorum::{Call, CallError, DirectoryId, Options, Target, Transport, Voters};
 use parking_lot::Mutex;
 
 use super::fit::{self, Misfit, Who};
@@ -154,11 +154,12 @@ async fn ask_for_cluster(config: &Config, own: &Who) -> Result<Option<String>, M
     Ok(None)
 }
 
-/// Begins this node's part in the quorum, with its files in `folder`.
+/// Begins this node's part in the quorum, with its files in `folder`, to which `directory_id` is given if it is new.
 pub(crate) fn join(
     config: &Config,
     threads: Threads,
     folder: &std::path::Path,
+    directory_id: Option<DirectoryId>,
     cluster_id: &str,
 ) -> Result<MetadataQuorum, StoreError> {
     if !config.process_roles.controller {
@@ -179,8 +180,14 @@ pub(crate) fn join(
         (true, false) => Voters::AsStored,
     };
     let election = Duration::from_millis(config.controller_quorum_election_timeout_ms);
+    let number = |key| config.get(key).and_then(|value| value.parse::<u64>().ok());
+    let snapshot_bytes = number("metadata.log.max.record.bytes.between.snapshots");
+    let snapshot_interval = number("metadata.log.max.snapshot.interval.ms");
     let quorum = Options {
+        snapshot_bytes: snapshot_bytes.unwrap_or(20 << 20),
+        snapshot_interval: snapshot_interval.filter(|ms| *ms > 0).map(Duration::from_millis),
         address,
+        directory_id,
         election_timeout: election,
         heartbeat: election / 5,
         ..Options::new(id, folder, cluster_id, voters)

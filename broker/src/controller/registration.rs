@@ -275,6 +275,8 @@ pub struct Beat {
     pub want_fence: bool,
     /// It wants to stop.
     pub want_shut_down: bool,
+    /// Whether all its log directories are cordoned, if it says.
+    pub cordoned: Option<bool>,
     /// Partitions that it cannot serve, since their log directory has failed.
     pub offline: Vec<(Uuid, i32)>,
 }
@@ -357,6 +359,9 @@ pub fn beat(image: &Image, beat: &Beat, defaults: ElectionDefaults) -> Result<Ve
             verdict.records.push(Record::BrokerFenced { broker, epoch, defaults });
         }
         _ => {}
+    }
+    if let Some(cordoned) = beat.cordoned.filter(|cordoned| *cordoned != known.cordoned) {
+        verdict.records.push(Record::BrokerCordoned { broker, epoch, cordoned });
     }
     verdict.records.extend(offline_records(image, beat, defaults));
     Ok(verdict)

@@ -237,6 +237,24 @@ fn partitions_on_a_failed_disk_go_to_those_who_have_them_and_stay_where_nobody_h
 }
 
 #[test]
+fn a_broker_whose_directories_are_all_cordoned_is_known_as_such_by_every_controller_and_after_it_registers_again() {
+    let (mut catalog, epochs) = three();
+    let cordoned = |catalog: &Catalog| catalog.image().brokers[&1].cordoned;
+    let told = Beat { cordoned: Some(true), ..beat_of(1, epochs[0]) };
+    assert_eq!(say(&mut catalog, &told).records.len(), 1);
+    assert!(cordoned(&catalog));
+    assert!(say(&mut catalog, &told).records.is_empty());
+    assert!(say(&mut catalog, &beat_of(1, epochs[0])).records.is_empty(), "one that does not say changes nothing");
+    // The next controller may start from a snapshot.
+    let image = crate::topics::snapshot::decode(&crate::topics::snapshot::encode(catalog.image())).unwrap();
+    assert!(image.brokers[&1].cordoned && !image.brokers[&2].cordoned);
+    let epoch = join(&mut catalog, &again(1, epochs[0]));
+    assert!(cordoned(&catalog));
+    say(&mut catalog, &Beat { cordoned: Some(false), ..beat_of(1, epoch) });
+    assert!(!cordoned(&catalog));
+}
+
+#[test]
 fn a_broker_that_is_unregistered_leads_nothing_and_is_unknown_afterwards() {
     let (mut catalog, epochs) = three();
     let records = unregister(catalog.image(), 1, DEFAULTS).unwrap();

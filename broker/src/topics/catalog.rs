@@ -269,6 +269,7 @@ impl Catalog {
             Record::BrokerInControlledShutdown { broker, epoch, defaults } => {
                 self.begin_shutdown(*broker, *epoch, *defaults)?;
             }
+            Record::BrokerCordoned { broker, epoch, cordoned } => self.cordon(*broker, *epoch, *cordoned)?,
             Record::BrokerUnregistered { broker } => self.unregister(*broker)?,
             Record::LogDirsChanged { broker, dirs } => {
                 Arc::make_mut(&mut self.image.log_dirs).insert(*broker, dirs.clone());

@@ -179,6 +179,7 @@ impl Touched {
             | Record::GroupConfigsChanged { .. }
             | Record::ProducerIdsAllocated { .. }
             | Record::FeatureLevelChanged { .. }
+            | Record::BrokerCordoned { .. }
             | Record::LogDirsChanged { .. } => {}
             Record::BrokerStarted { .. }
             | Record::BrokerRegistered { .. }

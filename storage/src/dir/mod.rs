@@ -312,6 +312,12 @@ impl LogDir {
         self.shared.disk.failure().is_none()
     }
 
+    /// Whether nothing is appended or cut any more, because the directory is being closed.
+    #[must_use]
+    pub fn is_closing(&self) -> bool {
+        self.shared.disk.check_open().is_err()
+    }
+
     /// The failure that took it offline.
     pub fn offline_reason(&self) -> Option<StorageError> {
         self.shared.disk.failure().cloned()
