@@ -6,12 +6,13 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use openraft::Membership;
+use openraft::{Membership, StoredMembership};
 use parking_lot::Mutex;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use uuid::Uuid;
 
 use crate::disk::Disk;
+use crate::machine::At;
 use crate::options::{Options, StartError, Voters};
 use crate::store::{JOURNAL, Peer};
 use crate::wire::Refusal;
@@ -140,6 +141,12 @@ impl Identities {
             }
         }
     }
+}
+
+/// Where the members are named, if this one is there with this directory.
+pub(crate) fn named_at(stored: &StoredMembership<u64, Peer>, (id, directory): (u64, DirectoryId)) -> Option<At> {
+    let peer = stored.membership().get_node(&id)?;
+    stored.log_id().as_ref().map(At::of).filter(|_| peer.directory == Some(directory))
 }
 
 fn save(disk: &Arc<dyn Disk>, identity: &Identity) -> io::Result<()> {
