@@ -139,6 +139,26 @@ fn the_size_rule_stands_at_this_door() {
 }
 
 #[test]
+fn two_brokers_must_know_where_the_other_one_is() {
+    let nowhere = |mut wish: Application| {
+        wish.listeners[0].host.clear();
+        wish
+    };
+    let refused = |catalog: &Catalog, wish: &Application| {
+        register(catalog.image(), "c", Presence::Gone, wish, DEFAULTS).unwrap_err().to_string()
+    };
+    let (catalog, _) = three();
+    let error = refused(&catalog, &nowhere(wish(4)));
+    assert!(error.contains("start it with advertised.listeners=L://HOST:9004"), "{error}");
+    // One alone need not say where it is, until another one comes.
+    let mut alone = Catalog::default();
+    let granted = register(alone.image(), "c", Presence::Gone, &nowhere(wish(1)), DEFAULTS).unwrap();
+    granted.records.iter().for_each(|record| alone.apply(record).unwrap());
+    let error = refused(&alone, &wish(2));
+    assert!(error.contains("start broker 1 again with advertised.listeners=L://HOST:9001"), "{error}");
+}
+
+#[test]
 fn a_clean_stop_is_proven_by_the_epoch_that_it_left() {
     let (catalog, epochs) = three();
     for (previous, expected) in [(-1, true), (epochs[0] + 1, true), (epochs[0], false)] {

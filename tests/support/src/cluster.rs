@@ -378,9 +378,21 @@ impl Cluster {
         self.node_mut(id).reap().expect("it was started")
     }
 
-    /// SIGSTOP: connections stay open, nothing answers.
+    /// SIGSTOP: connections stay open, nothing answers. Returns when every thread has stopped: on a busy machine, that is not at
+    /// once, and until then the node goes on.
     pub fn pause(&self, id: i32) {
         self.signal(id, Signal::STOP);
+        let threads = format!("/proc/{}/task", self.pid(id));
+        let is_stopped = |thread: std::io::Result<std::fs::DirEntry>| {
+            let status = thread.and_then(|thread| std::fs::read_to_string(thread.path().join("stat")));
+            // `pid (name) state ...`; one that has ended meanwhile runs no more either.
+            status.map_or(true, |status| status.rsplit(") ").next().is_some_and(|rest| rest.starts_with('T')))
+        };
+        let deadline = Instant::now() + PATIENCE;
+        while !std::fs::read_dir(&threads).unwrap().all(is_stopped) {
+            assert!(Instant::now() < deadline, "node {id} did not stop running");
+            std::thread::sleep(PAUSE);
+        }
     }
 
     /// SIGCONT.
