@@ -13,6 +13,7 @@ use crate::cleaner::{self, Cleaner};
 use crate::clock::Clock;
 use crate::cluster::channel::Channel;
 use crate::cluster::creation::Creations;
+use crate::cluster::fit::Misfit;
 use crate::cluster::lifecycle::{self, Lifecycle};
 use crate::cluster::members::{self, Members};
 use crate::cluster::producer_ids::ProducerIds;
@@ -53,6 +54,9 @@ pub enum StartError {
     /// The cluster does not take this broker.
     #[error(transparent)]
     Refused(#[from] lifecycle::Refused),
+    /// It does not go with the controllers that its configuration names.
+    #[error(transparent)]
+    Misfit(#[from] Misfit),
     /// The system refuses a thread.
     #[error("cannot start a thread: {0}")]
     Thread(#[from] std::io::Error),
@@ -128,61 +132,55 @@ impl Broker {
         let (broker, earlier) = tokio::task::block_in_place(|| Broker::open(config, clock, threads))?;
         let listening: Vec<_> = bound.iter().map(|bound| (bound.name.clone(), bound.address)).collect();
         broker.ports.store(Arc::new(listening.iter().map(|(name, address)| (name.clone(), address.port())).collect()));
-        let mut tasks = broker.join(controllers);
-        if !broker.cluster.is_alone() {
-            node::catch_up(&broker).await;
+        let tasks = broker.join(controllers);
+        let mut running = Running { broker, listening, tasks };
+        match running.begin(bound, metrics, earlier).await {
+            Ok(()) => Ok(running),
+            Err(error) => {
+                // Left as cleanly as it was found.
+                running.stop().await;
+                Err(error)
+            }
         }
-        tokio::task::block_in_place(|| broker.host(earlier.as_ref()))?;
-        tasks.push(tokio::spawn(housekeeping::run(broker.clone())));
-        tasks.push(tokio::spawn(broker.groups.clone().run_timers()));
-        for flusher in broker.flushers() {
-            let flusher = flusher.clone();
-            tasks.push(tokio::task::spawn_blocking(move || housekeeping::finish_recovery(&flusher)));
-        }
-        let groups = broker.groups.clone();
-        tasks.push(tokio::task::spawn_blocking(move || groups.load()));
-        tasks.push(tokio::spawn(retention::run(broker.clone())));
-        tasks.push(tokio::spawn(sketches::run(broker.clone())));
-        tasks.push(tokio::spawn(cleaner::run(broker.clone())));
-        tasks.push(tokio::spawn(replication::run(broker.clone())));
-        tasks.push(tokio::spawn(balance::run(broker.clone())));
-        if let Some(bound) = metrics {
-            tracing::info!(address = %bound.address, "metrics are served at /metrics");
-            tasks.push(tokio::spawn(net::serve_metrics(bound, broker.clone())));
-        }
-        tasks.push(tokio::spawn(members::run(broker.clone())));
-        if broker.cluster.roles().broker {
-            lifecycle::join(&broker).await?;
-            tasks.push(tokio::spawn(lifecycle::run(broker.clone())));
-        }
-        tasks.extend(bound.into_iter().map(|bound| tokio::spawn(net::serve(bound, broker.clone()))));
-        Ok(Running { broker, listening, tasks })
     }
 
-    /// The configuration with the id of the cluster that a fresh node is to be of.
+    /// The configuration with the id of the cluster that the node is of, or is to be of.
     async fn settle_cluster(
         mut config: Config,
         controllers: Vec<Bound>,
         threads: &Threads,
     ) -> Result<(Config, Vec<Bound>), StartError> {
-        if node::is_alone(&config) || config.cluster_id.is_some() || dirs::known_cluster(&config.log_dirs).is_some() {
+        if node::is_alone(&config) {
             return Ok((config, controllers));
         }
+        let known = config.cluster_id.clone().or_else(|| dirs::known_cluster(&config.log_dirs));
         let settled = threads.handle().spawn(async move {
-            config.cluster_id = node::find_cluster(&config, &controllers).await;
-            (config, controllers)
+            config.cluster_id = node::settle(&config, known, &controllers).await?;
+            Ok((config, controllers))
         });
-        settled.await.map_err(|error| std::io::Error::other(error).into())
+        settled.await.map_err(std::io::Error::other)?
     }
 
     fn open(config: Config, clock: Arc<Clock>, threads: Threads) -> Result<(Arc<Broker>, Option<Store>), StartError> {
-        let Opened { flushers, failed, cluster_id } = dirs::open(&config, &clock)?;
+        let opened = dirs::open(&config, &clock)?;
+        let flushers = opened.flushers.clone();
+        // Left as cleanly as they were found.
+        Broker::open_with(config, clock, threads, opened).inspect_err(|_| dirs::close(&flushers))
+    }
+
+    fn open_with(
+        config: Config,
+        clock: Arc<Clock>,
+        threads: Threads,
+        opened: Opened,
+    ) -> Result<(Arc<Broker>, Option<Store>), StartError> {
+        let Opened { flushers, failed, cluster_id } = opened;
         let log_dirs: Vec<_> = flushers.iter().map(|flusher| flusher.dir().clone()).collect();
         let Place { folder, earlier } = Place::find(config.metadata_log_dir.as_deref(), &log_dirs, &failed)?;
         if let Some(earlier) = earlier.as_ref().filter(|earlier| !earlier.is_empty() && !node::is_alone(&config)) {
             return Err(StoreError::WasAlone { path: earlier.path() }.into());
         }
-        let quorum = Arc::new(node::join(&config, threads, &folder, &cluster_id)?);
+        let quorum = Arc::new(node::join(&config, threads, &folder, dirs::fresh_id(&log_dirs, &folder), &cluster_id)?);
         let budget = config.queued_max_request_bytes.unwrap_or(limits::REQUEST_BUDGET_BYTES);
         let budget = budget.max(config.socket_request_max_bytes.min(limits::REQUEST_BUDGET_BYTES));
         let request_budget_kib = u32::try_from(budget.div_ceil(1024)).unwrap_or(u32::MAX >> 3);
@@ -308,6 +306,44 @@ impl Broker {
 }
 
 impl Running {
+    /// Catches up with the cluster, opens the partitions, registers, and serves.
+    async fn begin(
+        &mut self,
+        bound: Vec<Bound>,
+        metrics: Option<Bound>,
+        earlier: Option<Store>,
+    ) -> Result<(), StartError> {
+        let (broker, tasks) = (self.broker.clone(), &mut self.tasks);
+        if !broker.cluster.is_alone() {
+            node::catch_up(&broker).await;
+        }
+        tokio::task::block_in_place(|| broker.host(earlier.as_ref()))?;
+        tasks.push(tokio::spawn(housekeeping::run(broker.clone())));
+        tasks.push(tokio::spawn(broker.groups.clone().run_timers()));
+        for flusher in broker.flushers() {
+            let flusher = flusher.clone();
+            tasks.push(tokio::task::spawn_blocking(move || housekeeping::finish_recovery(&flusher)));
+        }
+        let groups = broker.groups.clone();
+        tasks.push(tokio::task::spawn_blocking(move || groups.load()));
+        tasks.push(tokio::spawn(retention::run(broker.clone())));
+        tasks.push(tokio::spawn(sketches::run(broker.clone())));
+        tasks.push(tokio::spawn(cleaner::run(broker.clone())));
+        tasks.push(tokio::spawn(replication::run(broker.clone())));
+        tasks.push(tokio::spawn(balance::run(broker.clone())));
+        if let Some(bound) = metrics {
+            tracing::info!(address = %bound.address, "metrics are served at /metrics");
+            tasks.push(tokio::spawn(net::serve_metrics(bound, broker.clone())));
+        }
+        tasks.push(tokio::spawn(members::run(broker.clone())));
+        if broker.cluster.roles().broker {
+            lifecycle::join(&broker).await?;
+            tasks.push(tokio::spawn(lifecycle::run(broker.clone())));
+        }
+        tasks.extend(bound.into_iter().map(|bound| tokio::spawn(net::serve(bound, broker.clone()))));
+        Ok(())
+    }
+
     /// Hands over what it leads, takes no more requests, closes connections, and leaves the data directories clean.
     pub async fn stop(self) {
         if self.broker.cluster.roles().broker {
@@ -327,12 +363,7 @@ impl Running {
         tokio::task::block_in_place(|| {
             broker.topics.stop_moves();
             broker.cleaner.stop();
-            for flusher in broker.flushers() {
-                flusher.stop();
-                if let Err(error) = flusher.dir().close() {
-                    tracing::error!(dir = %flusher.dir().path().display(), %error, "not closed cleanly; the next start recovers it");
-                }
-            }
+            dirs::close(broker.flushers());
         });
     }
 }

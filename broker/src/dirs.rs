@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use jackdaw_quorum::DirectoryId;
 use jackdaw_storage::{LogDir, LogDirOptions, OpenError, cluster_id_of, same_directory};
 
 use crate::broker::StartError;
@@ -70,9 +71,25 @@ fn open_one(path: &Path, cluster_id: Option<String>, config: &Config, clock: &Ar
     LogDir::open(path, options, &|_| defaults.clone(), &|progress| report.note(&progress))
 }
 
+/// Stops the syncs of log directories, and leaves them as a clean stop does.
+pub(crate) fn close(flushers: &[Arc<Flusher>]) {
+    for flusher in flushers {
+        flusher.stop();
+        if let Err(error) = flusher.dir().close() {
+            tracing::error!(dir = %flusher.dir().path().display(), %error, "not closed cleanly; the next start recovers it");
+        }
+    }
+}
+
 /// Of the first directory that has one. One that cannot be read is told of when it is opened.
 pub(crate) fn known_cluster(dirs: &[PathBuf]) -> Option<String> {
     dirs.iter().find_map(|dir| cluster_id_of(dir).ok().flatten())
+}
+
+/// The id of the directory that `folder` is in, if both are new: a quorum's folder that was lost must not be taken for the same.
+pub(crate) fn fresh_id(dirs: &[Arc<LogDir>], folder: &Path) -> Option<DirectoryId> {
+    let dir = dirs.iter().find(|dir| Some(dir.path()) == folder.parent())?;
+    dir.is_fresh().then(|| DirectoryId(dir.directory_id()))
 }
 
 /// Serving without the directory would hide what is wrong with the configuration.

@@ -50,6 +50,10 @@ pub const SKETCH_BYTES_AT_ONCE: u64 = 32 * 1024 * 1024;
 /// A frame that has begun must be complete after this time: a slow or stalled peer may not hold memory for ever.
 pub const FRAME_DEADLINE: Duration = Duration::from_secs(30);
 
+/// A follower that waits for records, and was not told of the newest high watermark, is told after this time without
+/// records, and each time that the pause, doubled, is over: records that come sooner bring it along.
+pub const HIGH_WATERMARK_PAUSE: Duration = Duration::from_millis(10);
+
 /// A peer that takes no byte of its answers for this long is disconnected.
 pub const WRITE_DEADLINE: Duration = Duration::from_secs(60);
 

@@ -13,6 +13,8 @@ const FLEXIBLE_SINCE: i16 = 9;
 const LOG_START_OFFSET_SINCE: i16 = 5;
 const ERROR_MESSAGE_SINCE: i16 = 8;
 const TOPIC_ID_SINCE: i16 = 13;
+/// From it on, an answer can say who leads instead (KIP-951).
+pub const LEADER_HINTS_SINCE: i16 = 10;
 /// More topics or partitions than this are not usual: what is kept for each is larger than its least encoding.
 const ORDINARY_ENTRIES: usize = 4096;
 
@@ -181,10 +183,33 @@ pub struct Outcome {
     pub record_errors: Vec<(i32, StrBytes)>,
 }
 
+/// Who leads partitions that are not led where they were sent to; left out below [`LEADER_HINTS_SINCE`].
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Leaders {
+    /// By the place of the outcome, ascending: leader and leader epoch.
+    pub of: Vec<(usize, i32, i32)>,
+    /// Where these leaders are reached.
+    pub nodes: Vec<Node>,
+}
+
+/// A broker as a client reaches it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Node {
+    /// Its id.
+    pub id: i32,
+    /// Its host.
+    pub host: StrBytes,
+    /// Its port.
+    pub port: i32,
+    /// Its rack.
+    pub rack: Option<StrBytes>,
+}
+
 /// Appends the body of an answer of version 3 to 13. `outcomes` are those of the topics, in their order.
-pub fn write_answer(version: i16, topics: &[Topic], outcomes: &[Outcome], out: &mut BytesMut) {
+pub fn write_answer(version: i16, topics: &[Topic], outcomes: &[Outcome], leaders: &Leaders, out: &mut BytesMut) {
     let flexible = version >= FLEXIBLE_SINCE;
-    let mut outcomes = outcomes.iter();
+    let mut outcomes = outcomes.iter().enumerate();
+    let mut of = leaders.of.iter().filter(|_| version >= LEADER_HINTS_SINCE).peekable();
     put_count(topics.len(), flexible, out);
     for topic in topics {
         if version >= TOPIC_ID_SINCE {
@@ -193,13 +218,48 @@ pub fn write_answer(version: i16, topics: &[Topic], outcomes: &[Outcome], out: &
             put_string(&topic.name, flexible, out);
         }
         put_count(topic.partitions, flexible, out);
-        for outcome in outcomes.by_ref().take(topic.partitions) {
+        for (place, outcome) in outcomes.by_ref().take(topic.partitions) {
             put_outcome(version, outcome, out);
+            match of.next_if(|(of, ..)| *of == place) {
+                Some((_, leader, epoch)) => put_leader(*leader, *epoch, out),
+                None => put_no_tags(flexible, out),
+            }
         }
         put_no_tags(flexible, out);
     }
     out.put_i32(0); // throttle time
-    put_no_tags(flexible, out);
+    if version >= LEADER_HINTS_SINCE && !leaders.nodes.is_empty() {
+        put_nodes(&leaders.nodes, out);
+    } else {
+        put_no_tags(flexible, out);
+    }
+}
+
+/// One tagged field, number 0: an id, an epoch, and no tagged field.
+fn put_leader(leader: i32, epoch: i32, out: &mut BytesMut) {
+    out.put_slice(&[1, 0, 9]);
+    out.put_i32(leader);
+    out.put_i32(epoch);
+    out.put_u8(0);
+}
+
+/// One tagged field, number 0: a list.
+fn put_nodes(nodes: &[Node], out: &mut BytesMut) {
+    let mut list = BytesMut::new();
+    put_count(nodes.len(), true, &mut list);
+    for node in nodes {
+        list.put_i32(node.id);
+        put_string(&node.host, true, &mut list);
+        list.put_i32(node.port);
+        match &node.rack {
+            Some(rack) => put_string(rack, true, &mut list),
+            None => list.put_u8(0),
+        }
+        put_no_tags(true, &mut list);
+    }
+    out.put_slice(&[1, 0]);
+    put_varint(list.len(), out);
+    out.put_slice(&list);
 }
 
 fn put_outcome(version: i16, outcome: &Outcome, out: &mut BytesMut) {
@@ -224,7 +284,6 @@ fn put_outcome(version: i16, outcome: &Outcome, out: &mut BytesMut) {
             None => out.put_i16(-1),
         }
     }
-    put_no_tags(flexible, out);
 }
 
 fn put_count(count: usize, flexible: bool, out: &mut BytesMut) {
@@ -270,9 +329,11 @@ mod tests {
     use crate::guard;
     use crate::messages::produce_request::{PartitionProduceData, TopicProduceData};
     use crate::messages::produce_response::{
-        BatchIndexAndErrorMessage, PartitionProduceResponse, TopicProduceResponse,
+        BatchIndexAndErrorMessage, LeaderIdAndEpoch, NodeEndpoint, PartitionProduceResponse, TopicProduceResponse,
     };
-    use crate::messages::{Decodable, Encodable, ProduceRequest, ProduceResponse, TopicName, TransactionalId};
+    use crate::messages::{
+        BrokerId, Decodable, Encodable, ProduceRequest, ProduceResponse, TopicName, TransactionalId,
+    };
 
     type Topics = Vec<(String, u128, Vec<(i32, Option<Vec<u8>>)>)>;
 
@@ -320,6 +381,16 @@ mod tests {
         Some(request)
     }
 
+    fn leaders(nodes: Vec<(i32, String, i32, Option<String>)>) -> Leaders {
+        let node = |(id, host, port, rack): (i32, String, i32, Option<String>)| Node {
+            id,
+            host: StrBytes::from_string(host),
+            port,
+            rack: rack.map(StrBytes::from_string),
+        };
+        Leaders { of: Vec::new(), nodes: nodes.into_iter().map(node).collect() }
+    }
+
     #[test]
     fn a_flood_of_empty_topics_is_left_to_the_guard() {
         let topics: Topics = (0..ORDINARY_ENTRIES + 1).map(|_| (String::new(), 0, Vec::new())).collect();
@@ -363,8 +434,10 @@ mod tests {
             version in 3i16..=13,
             topics in vec(("[a-z]{0,140}", any::<u128>(), vec((any::<i32>(), any::<i16>(), any::<i64>(), option::of("[a-z]{0,300}")), 0..4)), 0..4),
             faults in vec((any::<i32>(), "[a-z]{0,200}"), 0..3),
+            nodes in vec((any::<i32>(), "[a-z]{0,200}", any::<i32>(), option::of("[a-z]{0,200}")), 0..3),
         ) {
             let (mut ours, mut outcomes, mut theirs) = (Vec::new(), Vec::new(), Vec::new());
+            let mut leaders = leaders(nodes);
             for (name, id, partitions) in topics {
                 let by_id = version >= TOPIC_ID_SINCE;
                 let name = StrBytes::from_string(if by_id { String::new() } else { name });
@@ -382,8 +455,16 @@ mod tests {
                             .with_batch_index_error_message(Some(text.clone()))
                     });
                     let log_start_offset = if version >= LOG_START_OFFSET_SINCE { offset ^ 1 } else { -1 };
+                    let mut leader = LeaderIdAndEpoch::default();
+                    if error_code % 2 == 0 {
+                        leaders.of.push((outcomes.len(), index & 7, index));
+                        if version >= LEADER_HINTS_SINCE {
+                            leader = leader.with_leader_id(BrokerId(index & 7)).with_leader_epoch(index);
+                        }
+                    }
                     answers.push(
                         PartitionProduceResponse::default()
+                            .with_current_leader(leader)
                             .with_index(index)
                             .with_error_code(error_code)
                             .with_base_offset(offset)
@@ -405,8 +486,13 @@ mod tests {
                 );
             }
             let (mut out, mut expected) = (BytesMut::new(), BytesMut::new());
-            write_answer(version, &ours, &outcomes, &mut out);
-            ProduceResponse::default().with_responses(theirs).encode(&mut expected, version).unwrap();
+            write_answer(version, &ours, &outcomes, &leaders, &mut out);
+            let nodes = leaders.nodes.iter().filter(|_| version >= LEADER_HINTS_SINCE).map(|node| {
+                let endpoint = NodeEndpoint::default().with_node_id(BrokerId(node.id)).with_host(node.host.clone());
+                endpoint.with_port(node.port).with_rack(node.rack.clone())
+            });
+            let theirs = ProduceResponse::default().with_responses(theirs).with_node_endpoints(nodes.collect());
+            theirs.encode(&mut expected, version).unwrap();
             prop_assert_eq!(out, expected);
         }
     }

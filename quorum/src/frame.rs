@@ -48,13 +48,13 @@ pub(crate) struct Frame<'a> {
 }
 
 impl Frame<'_> {
-    fn length(&self) -> usize {
+    pub(crate) fn length(&self) -> usize {
         HEAD + self.payload.len()
     }
 }
 
 /// The frame that `bytes` begin with, if they begin with a whole one.
-fn decode(bytes: &[u8]) -> Option<Frame<'_>> {
+pub(crate) fn decode(bytes: &[u8]) -> Option<Frame<'_>> {
     let rest = bytes.strip_prefix(&MAGIC)?;
     let (length, rest) = rest.split_first_chunk::<4>()?;
     let (sync, rest) = rest.split_first_chunk::<8>()?;

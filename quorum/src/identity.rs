@@ -6,18 +6,19 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use openraft::Membership;
+use openraft::{Membership, StoredMembership};
 use parking_lot::Mutex;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use uuid::Uuid;
 
 use crate::disk::Disk;
+use crate::machine::At;
 use crate::options::{Options, StartError, Voters};
 use crate::store::{JOURNAL, Peer};
 use crate::wire::Refusal;
 
 /// The file's name.
-const IDENTITY: &str = "quorum.json";
+pub(crate) const IDENTITY: &str = "quorum.json";
 
 /// The id that a directory got when it was made. A node with another one is another node, or has forgotten its vote.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -89,7 +90,7 @@ impl Identities {
             Voters::Founding(voters) => Some(voters.clone()),
             Voters::AsStored => None,
         };
-        let directory = DirectoryId(Uuid::new_v4());
+        let directory = options.directory_id.unwrap_or_else(|| DirectoryId(Uuid::new_v4()));
         let (cluster, node) = (options.cluster_id.clone(), options.id);
         let known = Identity { cluster, node, directory, founders, heard: BTreeMap::new() };
         let path = Path::new(&disk.name()).join(IDENTITY);
@@ -140,6 +141,12 @@ impl Identities {
             }
         }
     }
+}
+
+/// Where the members are named, if this one is there with this directory.
+pub(crate) fn named_at(stored: &StoredMembership<u64, Peer>, (id, directory): (u64, DirectoryId)) -> Option<At> {
+    let peer = stored.membership().get_node(&id)?;
+    stored.log_id().as_ref().map(At::of).filter(|_| peer.directory == Some(directory))
 }
 
 fn save(disk: &Arc<dyn Disk>, identity: &Identity) -> io::Result<()> {

@@ -9,11 +9,11 @@
 //! - `disk`, `journal`: the files; one append-only file and the one that alone writes and syncs it.
 //! - `store`: openraft's log storage on the journal.
 //! - `machine`: openraft's state machine: what the application makes of committed commands, and its snapshots; `compact`: when
-//!   those are made by bytes.
+//!   those are made by bytes and by time.
 //! - `options`, `identity`: how a node is started, and whose files and votes are whose.
 //! - `transport`, `wire`, `network`, `serve`: requests between nodes: who carries them, how they look, asking, answering.
 //! - `leadership`: who leads, and when that may be relied on. `members`: who belongs to the quorum. `observer`: who follows it.
-//! - `node`: all of it together.
+//! - `node`: all of it together. `inspect`: the files, for people.
 //!
 //! **Invariants.**
 //! - A vote, truncation or purge is on the disk before it is acknowledged; entries are before their callback. All of them are
@@ -31,6 +31,7 @@ mod compact;
 mod disk;
 mod frame;
 mod identity;
+pub mod inspect;
 mod journal;
 mod leadership;
 mod machine;

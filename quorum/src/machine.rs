@@ -49,11 +49,11 @@ pub trait Machine: Send + 'static {
 }
 
 /// The snapshot's file.
-const SNAPSHOT: &str = "quorum.snapshot";
+pub(crate) const SNAPSHOT: &str = "quorum.snapshot";
 /// What a snapshot's file ends with.
 const END: &[u8] = b"end";
 
-type Meta = SnapshotMeta<u64, Peer>;
+pub(crate) type Meta = SnapshotMeta<u64, Peer>;
 type Stored<T> = Result<T, StorageError<u64>>;
 
 /// A snapshot, read from the disk: in memory it would be the state once more.
@@ -181,7 +181,7 @@ fn encode(meta: &Meta, data: &[u8]) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-fn decode(bytes: &[u8]) -> Result<(Meta, Vec<u8>), String> {
+pub(crate) fn decode(bytes: &[u8]) -> Result<(Meta, Vec<u8>), String> {
     let scan = frame::scan(bytes).map_err(|damage| format!("damaged at byte {}", damage.at))?;
     match &scan.frames[..] {
         [head, pieces @ .., end] if scan.sound == bytes.len() && end.payload == END => {

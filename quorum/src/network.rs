@@ -1,7 +1,7 @@
 //! openraft's network on the application's transport.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -18,6 +18,7 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::identity::{DirectoryId, Identities};
+use crate::machine::At;
 use crate::options::{Options, Voters};
 use crate::store::{Peer, TypeConfig};
 use crate::transport::{CallError, Target, Transport};
@@ -39,7 +40,11 @@ pub(crate) struct Network {
     request_timeout: Duration,
     backoff: Duration,
     heard: Arc<Mutex<BTreeMap<u64, Heard>>>,
+    /// Where the log names this node with its directory; nobody asks before the node runs.
+    named: Arc<OnceLock<WhereNamed>>,
 }
+
+type WhereNamed = Box<dyn Fn() -> Option<At> + Send + Sync>;
 
 /// What was last heard of a member.
 #[derive(Default)]
@@ -65,7 +70,18 @@ impl Network {
             request_timeout: options.request_timeout,
             backoff: options.heartbeat,
             heard: Arc::default(),
+            named: Arc::default(),
         }
+    }
+
+    /// From now on others are told where the log names this node as it is.
+    pub(crate) fn tell_where_named(&self, named: impl Fn() -> Option<At> + Send + Sync + 'static) {
+        let _ = self.named.set(Box::new(named));
+    }
+
+    fn route(&self, to: u64, own: (u64, DirectoryId)) -> Route {
+        let named = self.named.get().and_then(|named| named());
+        Route { cluster: self.cluster.clone(), from: Some(own), to: Some(to), named }
     }
 
     /// Where a member is reached.
@@ -86,7 +102,7 @@ impl Network {
     /// Who is at an address?
     pub(crate) async fn hello(&self, target: Target) -> Result<Hello, String> {
         let own = self.identities.own();
-        let route = Route { cluster: self.cluster.clone(), from: Some(own), to: Some(target.id) };
+        let route = self.route(target.id, own);
         let request = wire::encode(&Request { route, ask: Ask::Hello }, &[]);
         let answer =
             self.transport.call(target, request, self.request_timeout).await.map_err(|error| error.to_string())?;
@@ -105,7 +121,6 @@ impl RaftNetworkFactory<TypeConfig> for Network {
         Line {
             target: Target { id: target, address: self.address(target, node) },
             directory: node.directory,
-            route: Route { cluster: self.cluster.clone(), from: Some(self.identities.own()), to: Some(target) },
             network: self.clone(),
         }
     }
@@ -116,7 +131,6 @@ pub(crate) struct Line {
     target: Target,
     /// As the log names it.
     directory: Option<DirectoryId>,
-    route: Route,
     network: Network,
 }
 
@@ -155,8 +169,12 @@ fn misfit() -> AskError {
 }
 
 impl Line {
+    fn route(&self) -> Route {
+        self.network.route(self.target.id, self.network.identities.own())
+    }
+
     async fn ask(&self, ask: Ask, body: &[u8], deadline: Duration) -> Result<Answer, AskError> {
-        self.send(wire::encode(&Request { route: self.route.clone(), ask }, body), deadline).await
+        self.send(wire::encode(&Request { route: self.route(), ask }, body), deadline).await
     }
 
     async fn send(&self, request: Bytes, deadline: Duration) -> Result<Answer, AskError> {
@@ -199,7 +217,7 @@ impl RaftNetwork<TypeConfig> for Line {
         option: RPCOption,
     ) -> Result<AppendEntriesResponse<u64>, Rpc<RaftError<u64>>> {
         let entries = rpc.entries.len() as u64;
-        let request = wire::encode(&Request { route: self.route.clone(), ask: Ask::Append(rpc) }, &[]);
+        let request = wire::encode(&Request { route: self.route(), ask: Ask::Append(rpc) }, &[]);
         if request.len() > APPEND && entries > 1 {
             return Err(PayloadTooLarge::new_entries_hint(entries / 2).into());
         }

@@ -143,6 +143,8 @@ impl<M: Machine> Quorum<M> {
         let fatal = |error: &dyn std::fmt::Display| StartError::Raft { error: error.to_string() };
         let raft = Raft::new(options.id, config, network.clone(), store.clone(), machine.clone());
         let raft = raft.await.map_err(|error| fatal(&error))?;
+        let (own, metrics) = (identities.own(), raft.metrics());
+        network.tell_where_named(move || identity::named_at(&metrics.borrow().membership_config, own));
         if let Voters::Founding(voters) = &options.voters
             && !raft.is_initialized().await.map_err(|error| fatal(&error))?
         {
@@ -166,7 +168,7 @@ impl<M: Machine> Quorum<M> {
         };
         let inner = Arc::new(inner);
         leadership::tend(&inner);
-        compact::by_bytes(&inner);
+        compact::as_it_grows(&inner);
         Ok(Quorum { inner })
     }
 

@@ -78,7 +78,7 @@ impl<M: Machine> Observer<M> {
         let known = (known.leader, known.term);
         let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
         let pull = Pull { after: state.at, max_bytes, wait_ms, partial, known };
-        let route = Route { cluster: self.cluster_id.to_string(), from: None, to: None };
+        let route = Route { cluster: self.cluster_id.to_string(), from: None, to: None, named: None };
         wire::encode(&Request { route, ask: Ask::Pull(pull) }, &[])
     }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 use openraft::{Config, SnapshotPolicy};
 use thiserror::Error;
 
+use crate::identity::DirectoryId;
 use crate::journal::JournalError;
 
 /// Who votes when the quorum is made.
@@ -26,6 +27,8 @@ pub struct Options {
     pub id: u64,
     /// Where the files are; made if it is not there.
     pub directory: PathBuf,
+    /// The id that the directory gets if it is new, and none of its own has been chosen for it yet: it must be as new.
+    pub directory_id: Option<DirectoryId>,
     /// Nodes of another cluster are refused.
     pub cluster_id: String,
     /// `controller.quorum.voters`, or nothing where that is not set.
@@ -43,6 +46,8 @@ pub struct Options {
     pub snapshot_entries: u64,
     /// Or after entries of this many bytes; those are all held in memory.
     pub snapshot_bytes: u64,
+    /// Or so long after the first entry that no snapshot holds.
+    pub snapshot_interval: Option<Duration>,
     /// Entries that are kept though a snapshot holds them, so that a member that was away for a moment needs no snapshot.
     pub kept_entries: u64,
 }
@@ -57,6 +62,7 @@ impl Options {
         Options {
             id,
             directory: directory.into(),
+            directory_id: None,
             cluster_id: cluster_id.to_owned(),
             voters,
             address,
@@ -65,6 +71,7 @@ impl Options {
             request_timeout: Duration::from_secs(10),
             snapshot_entries: 10_000,
             snapshot_bytes: 20 << 20,
+            snapshot_interval: Some(Duration::from_secs(3_600)),
             kept_entries: 2_000,
         }
     }

@@ -72,11 +72,14 @@ fn check_route<M: Machine>(inner: &Inner<M>, route: &Route, ask: &Ask) -> Result
         (None, _) => return Err(Refusal::NotUnderstood("an observer asks as a member".to_owned())),
         (Some(from), _) => from,
     };
+    let known = Arc::clone(&inner.raft.metrics().borrow().membership_config);
     // Whoever is no member here may be one that we have not heard of yet.
-    match inner.effective().get_node(&from.0) {
-        Some(peer) => inner.identities.believe(peer.directory, from),
-        None => Ok(()),
-    }
+    let Some(peer) = known.membership().get_node(&from.0) else { return Ok(()) };
+    let believed = inner.identities.believe(peer.directory, from);
+    // Our log may be of a time when it had another directory: the asking member's goes further, and names it as it is now. Without
+    // that, who is behind would refuse the very leader that brings it the rest.
+    let is_older = route.named > known.log_id().as_ref().map(At::of);
+    if is_older { Ok(()) } else { believed }
 }
 
 /// openraft takes for granted that entries follow each other.

@@ -62,7 +62,7 @@ const REWRITE_MIN: usize = 1 << 20;
 /// One thing that happened.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-enum Record {
+pub(crate) enum Record {
     Entry(Entry<TypeConfig>),
     Vote(Vote<u64>),
     /// Entries from this index on are gone.

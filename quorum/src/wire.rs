@@ -36,6 +36,10 @@ pub(crate) struct Route {
     pub(crate) from: Option<(u64, DirectoryId)>,
     /// None where it is not known who is there.
     pub(crate) to: Option<u64>,
+    /// Where the asking voter's log names the members, if it names this one with its directory. Whose log is older may still
+    /// name it with one that it had before.
+    #[serde(default)]
+    pub(crate) named: Option<At>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]

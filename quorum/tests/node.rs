@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use jackdaw_quorum::{
-    COMMAND_MAX, Call, CallError, Command, NoTransport, ObserveError, Observer, Options, ProposeError, Quorum, Reply,
-    Target, Transport, Voters,
+    COMMAND_MAX, Call, CallError, Command, DirectoryId, NoTransport, ObserveError, Observer, Options, ProposeError,
+    Quorum, Reply, Target, Transport, Voters,
 };
 use parking_lot::Mutex;
 use rand::rngs::StdRng;
@@ -62,6 +62,19 @@ async fn a_single_voter_starts_and_proposes_without_waiting_for_anything_but_its
     assert!(first < Duration::from_millis(100) && again < Duration::from_millis(100), "{figures}");
     assert!(proposed < Duration::from_millis(50), "{figures}");
     println!("{figures}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_new_directory_has_the_id_that_it_is_given_and_keeps_it() {
+    let (directory, given) = (in_memory(), DirectoryId(uuid::Uuid::from_u128(7)));
+    let quorum = start(Options { directory_id: Some(given), ..options(directory.path()) }).await;
+    quorum.shutdown().await;
+    drop(quorum);
+    let other = DirectoryId(uuid::Uuid::from_u128(8));
+    let quorum = start(Options { directory_id: Some(other), ..options(directory.path()) }).await;
+    quorum.shutdown().await;
+    let stored = std::fs::read(directory.path().join("quorum/quorum.json")).unwrap();
+    assert_eq!(jackdaw_quorum::inspect::identity(&stored).unwrap().directory, given);
 }
 
 #[test]
@@ -145,6 +158,44 @@ async fn a_few_large_commands_are_enough_for_a_snapshot() {
     tokio::time::timeout(WAIT, shrunk).await.unwrap();
     quorum.shutdown().await;
     drop(quorum);
+    let quorum = start(options(directory.path())).await;
+    assert_eq!(quorum.read(|words| words.0.len()), 40);
+    quorum.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_snapshot_is_made_when_the_oldest_entry_without_one_is_old_enough() {
+    let directory = in_memory();
+    let interval = Some(Duration::from_millis(50));
+    let quorum = start(Options { snapshot_interval: interval, ..options(directory.path()) }).await;
+    quorum.propose(Command("one".to_owned())).await.unwrap();
+    let snapshot = directory.path().join("quorum/quorum.snapshot");
+    let made = async {
+        while !snapshot.exists() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(WAIT, made).await.unwrap();
+    quorum.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_stops_leaves_a_snapshot_where_its_journal_is_long_and_none_where_it_is_short() {
+    let directory = in_memory();
+    let [journal, snapshot] =
+        ["quorum.journal", "quorum.snapshot"].map(|name| directory.path().join("quorum").join(name));
+    for (words, is_long) in [(2, false), (40, true)] {
+        let quorum = start(options(directory.path())).await;
+        let before = quorum.read(|words| words.0.len());
+        for number in before..words {
+            quorum.propose(Command(format!("{number}{}", "x".repeat(100_000)))).await.unwrap();
+        }
+        quorum.compact_before_stop().await;
+        quorum.shutdown().await;
+        drop(quorum);
+        assert_eq!(snapshot.exists(), is_long);
+        assert!(std::fs::metadata(&journal).unwrap().len() < 1 << 20);
+    }
     let quorum = start(options(directory.path())).await;
     assert_eq!(quorum.read(|words| words.0.len()), 40);
     quorum.shutdown().await;

@@ -20,6 +20,7 @@ use crate::recovery::scan_headers;
 use crate::trash::{SEGMENT_FILES, What, deleted_path};
 
 mod indexes;
+mod order;
 
 /// The map of a segment, and of its offset index once it is sealed.
 pub(crate) struct Mapped {
@@ -286,11 +287,16 @@ impl Segment {
         let target = (offset - self.base).max(0) as u32;
         let (mapped, mut start) =
             self.lookup(|i| i.floor_by_offset(target), |bytes| floor_by_offset_in(bytes, target))?;
+        let mut next = self.base;
         let first = loop {
             if start >= end.size {
                 return Ok(None);
             }
-            let header = match self.header_at(&mapped, start, end) {
+            let header = self.header_at(&mapped, start, end).and_then(|header| {
+                self.check_order(&header, start, next, end)?;
+                Ok(header)
+            });
+            let header = match header {
                 Ok(header) => header,
                 Err(error) => {
                     // Behind damage, the batch that holds the offset may be the first that is sound again.
@@ -301,9 +307,13 @@ impl Segment {
             if header.last_offset() >= offset {
                 break header;
             }
+            next = header.last_offset() + 1;
             start += header.size_in_bytes() as u32;
         };
         let (first_offset, first_size) = (first.base_offset(), first.size_in_bytes());
+        if first_offset != next {
+            self.check_successor(&mapped, start + first_size as u32, first.last_offset(), end)?;
+        }
         if first.last_offset() >= upper_bound || (first_size > max_bytes && !at_least_one) {
             return Ok(Some(Found {
                 bytes: Bytes::new(),

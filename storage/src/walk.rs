@@ -57,6 +57,8 @@ pub(crate) struct Walker<'a> {
     last_whole: bool,
     /// Read at once, where every batch is wanted whole; 0 where some may be skipped.
     dense_chunk: usize,
+    /// It ended at a batch whose offsets do not follow those before it.
+    disorder: bool,
 }
 
 impl<'a> Walker<'a> {
@@ -72,6 +74,7 @@ impl<'a> Walker<'a> {
             last_size: 0,
             last_whole: false,
             dense_chunk: 0,
+            disorder: false,
         }
     }
 
@@ -99,6 +102,12 @@ impl<'a> Walker<'a> {
         self.next_offset
     }
 
+    /// Whether the walk ended at a batch whose offsets do not follow those before it: one of the two says what is not so,
+    /// since no checksum covers a base offset.
+    pub(crate) fn is_disorder(&self) -> bool {
+        self.disorder
+    }
+
     /// The next batch; `None` at the end.
     pub(crate) fn next(&mut self, want: impl Fn(&Header<'_>) -> Want) -> Result<Option<Step<'_>>, WalkError> {
         if self.position >= self.end {
@@ -117,6 +126,7 @@ impl<'a> Walker<'a> {
             return Err(bad(format!("a batch of {size} bytes has {left} bytes left to the end")));
         }
         if first < self.next_offset || last < first {
+            self.disorder = true;
             return Err(bad(format!("offsets {first}..={last} do not follow {}", self.next_offset - 1)));
         }
         let want = want(&header);

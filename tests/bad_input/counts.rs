@@ -74,7 +74,7 @@ fn inflated_counts_in_every_api_at_every_version_cost_one_connection_each() {
     send!(IncrementalAlterConfigsRequest, ListPartitionReassignmentsRequest, OffsetDeleteRequest);
     send!(DescribeClusterRequest, DescribeProducersRequest, DescribeTopicPartitionsRequest, AlterReplicaLogDirsRequest);
     send!(ElectLeadersRequest, AlterPartitionReassignmentsRequest, DescribeQuorumRequest);
-    send!(AddRaftVoterRequest, RemoveRaftVoterRequest, UnregisterBrokerRequest);
+    send!(AddRaftVoterRequest, RemoveRaftVoterRequest, UnregisterBrokerRequest, ListConfigResourcesRequest);
     assert_eq!(covered, apis.len(), "an API that this test does not send to");
     serves(&mut broker);
     let peak = peak_kib(&broker);

@@ -21,6 +21,34 @@ fn three_nodes_started_from_the_properties_of_kafkas_example_are_one_cluster() {
     assert!(cluster.ids().contains(&cluster.controller()));
 }
 
+/// The other tests add settings to make themselves short. Here stands what somebody does who has Kafka's files.
+#[test]
+fn three_nodes_with_nothing_but_the_properties_printed_for_kafka_replicate_and_survive_a_kill() {
+    let mut cluster = ClusterOptions::just_as_printed(3).start();
+    for id in cluster.ids() {
+        let printed =
+            std::process::Command::new(jackdaw_test_support::broker::repository().join("benches/peers/kafka"))
+                .arg("config")
+                .arg(cluster.data_dir(id).ancestors().nth(2).unwrap())
+                .args([id.to_string(), "3".to_owned(), cluster.address(1).port().to_string()])
+                .output()
+                .unwrap();
+        assert_eq!(std::fs::read(cluster.config(id)).unwrap(), printed.stdout, "node {id} has a setting of its own");
+    }
+    cluster.create_topic("orders", 3, 3, &[("min.insync.replicas", "2")]);
+    let producer = crate::Producer::new(&cluster);
+    cluster.produce("orders", 0, &producer.batch(0, 10));
+    let leader = cluster.leader("orders", 0);
+    cluster.kill(leader);
+    cluster.wait_leader("orders", 0, |id| id != leader);
+    cluster.produce("orders", 0, &producer.batch(10, 10));
+    cluster.start_node(leader);
+    for index in 0..3 {
+        cluster.wait_isr("orders", index, &[1, 2, 3]);
+    }
+    assert_eq!(crate::texts(&cluster.read_all("orders", 0)), crate::expected(20));
+}
+
 #[test]
 fn a_topic_made_at_any_node_is_known_to_all() {
     let cluster = Cluster::start(3);

@@ -4,10 +4,16 @@
 #![allow(clippy::unwrap_used, reason = "a test that meets a surprise should stop right there")]
 #![allow(clippy::disallowed_methods, reason = "a test measures how long things take and looks at the files")]
 
+mod bad_input;
+mod configs;
 mod failover;
 mod formation;
+mod groups;
 mod moves;
+mod reading;
 mod replication;
+mod size_rule;
+mod throttles;
 
 use jackdaw_test_support::batch::{Batch, Record};
 use jackdaw_test_support::{Cluster, requests};
@@ -22,7 +28,12 @@ struct Producer(i64, i16);
 
 impl Producer {
     fn new(cluster: &Cluster) -> Producer {
-        let (id, epoch) = requests::producer_id(&mut cluster.client(1));
+        Producer::new_at(cluster, 1)
+    }
+
+    /// With an id that this node gives.
+    fn new_at(cluster: &Cluster, node: i32) -> Producer {
+        let (id, epoch) = requests::producer_id(&mut cluster.client(node));
         Producer(id, epoch)
     }
 

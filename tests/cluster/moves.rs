@@ -1,17 +1,6 @@
 //! Partitions and voters come and go by the commands that people use.
 
-use std::process::Command;
-
 use jackdaw_test_support::Cluster;
-
-fn jackdaw(cluster: &Cluster, args: &[&str]) -> String {
-    let output =
-        Command::new(jackdaw_test_support::broker::binary()).args(args).args(["-b", &cluster.bootstrap()]).output();
-    let output = output.unwrap();
-    let (said, complained) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success(), "jackdaw {args:?}: {said}{complained}");
-    said.into_owned()
-}
 
 fn replicas(cluster: &Cluster, topic: &str, index: i32) -> Option<Vec<i32>> {
     Some(cluster.partition(topic, index)?.replica_nodes.iter().map(|id| id.0).collect())
@@ -24,23 +13,23 @@ fn a_broker_is_drained_and_filled_again_and_no_record_is_lost_on_the_way() {
     for index in 0..6 {
         cluster.produce("moved", index, &crate::numbered(0, 20));
     }
-    let planned = jackdaw(&cluster, &["broker", "drain", "3", "--dry-run"]);
+    let planned = cluster.jackdaw(&["broker", "drain", "3", "--dry-run"]);
     assert!(planned.contains("would move: 4 partitions"), "{planned}");
     assert!((0..6).any(|index| replicas(&cluster, "moved", index).unwrap().contains(&3)), "a dry run moves nothing");
-    let drained = jackdaw(&cluster, &["broker", "drain", "3", "--yes"]);
+    let drained = cluster.jackdaw(&["broker", "drain", "3", "--yes"]);
     assert!(drained.contains("moved 4 of 4 partitions"), "{drained}");
     for index in 0..6 {
         cluster.wait_for("the broker to be empty", |cluster| {
             (!replicas(cluster, "moved", index)?.contains(&3)).then_some(())
         });
     }
-    let filled = jackdaw(&cluster, &["cluster", "rebalance", "--yes"]);
+    let filled = cluster.jackdaw(&["cluster", "rebalance", "--yes"]);
     assert!(filled.contains("moved "), "{filled}");
     cluster.wait_for("the broker to have its share", |cluster| {
         let on_it = (0..6).filter(|index| replicas(cluster, "moved", *index).is_some_and(|all| all.contains(&3)));
         (on_it.count() == 4).then_some(())
     });
-    assert!(jackdaw(&cluster, &["cluster", "rebalance", "--dry-run"]).contains("load is even"));
+    assert!(cluster.jackdaw(&["cluster", "rebalance", "--dry-run"]).contains("load is even"));
     for index in 0..6 {
         cluster.wait_leader("moved", index, |leader| leader > 0);
         assert_eq!(crate::texts(&cluster.read_all("moved", index)), crate::expected(20));
@@ -57,10 +46,10 @@ fn a_preferred_leader_leads_again_when_it_is_asked_for_and_the_replicas_of_a_top
     cluster.wait_leader("led", 0, |leader| leader > 0 && leader != first);
     cluster.start_node(first);
     cluster.wait_isr("led", 0, &[1, 2, 3]);
-    jackdaw(&cluster, &["topic", "elect", "led"]);
+    cluster.jackdaw(&["topic", "elect", "led"]);
     cluster.wait_leader("led", 0, |leader| leader == first);
     for factor in ["1", "3"] {
-        jackdaw(&cluster, &["topic", "reassign", "led", "-r", factor, "--yes"]);
+        cluster.jackdaw(&["topic", "reassign", "led", "-r", factor, "--yes"]);
         cluster.wait_for("so many replicas", |cluster| {
             (replicas(cluster, "led", 0)?.len().to_string() == factor).then_some(())
         });
@@ -96,12 +85,12 @@ fn a_voter_is_taken_out_and_comes_back() {
     let out = cluster.ids().into_iter().find(|id| *id != cluster.controller()).unwrap().to_string();
     let address = cluster.controller_address(out.parse().unwrap()).to_string();
     let votes = |cluster: &Cluster| {
-        let status = jackdaw(cluster, &["cluster", "status"]);
+        let status = cluster.jackdaw(&["cluster", "status"]);
         status.lines().filter(|line| line.contains("  leader  ") || line.contains("  follower  ")).count()
     };
     assert_eq!(votes(&cluster), 3);
-    jackdaw(&cluster, &["cluster", "remove-voter", &out, "--yes"]);
+    cluster.jackdaw(&["cluster", "remove-voter", &out, "--yes"]);
     cluster.wait_for("two voters", |cluster| (votes(cluster) == 2).then_some(()));
-    jackdaw(&cluster, &["cluster", "add-voter", &out, &address]);
+    cluster.jackdaw(&["cluster", "add-voter", &out, &address]);
     cluster.wait_for("three voters", |cluster| (votes(cluster) == 3).then_some(()));
 }

@@ -7,7 +7,11 @@ const CRATES: &[(&str, &[&str], &[&str])] = &[
     ("protocol", &[], &["tokio", "mio", "socket2", "rustix", "memmap2", "tracing"]),
     ("storage", &["jackdaw-protocol"], &["tokio", "mio", "socket2", "kafka-protocol"]),
     ("broker", &["jackdaw-protocol", "jackdaw-storage", "jackdaw-quorum"], &["clap", "memmap2", "kafka-protocol"]),
-    ("tools", &["jackdaw-protocol", "jackdaw-storage", "jackdaw-broker", "jackdaw-checker"], &["kafka-protocol"]),
+    (
+        "tools",
+        &["jackdaw-protocol", "jackdaw-storage", "jackdaw-broker", "jackdaw-checker", "jackdaw-quorum"],
+        &["kafka-protocol"],
+    ),
     ("quorum", &[], &["mio", "socket2", "clap", "kafka-protocol"]),
     // A judge that shares no code with what it judges.
     ("tools/checker", &[], &["tokio", "mio", "socket2", "rustix", "tracing", "clap", "kafka-protocol"]),

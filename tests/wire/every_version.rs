@@ -49,7 +49,8 @@ fn every_advertised_version_of_every_api_is_answered() {
         DescribeQuorumRequest,
         AddRaftVoterRequest,
         RemoveRaftVoterRequest,
-        UnregisterBrokerRequest
+        UnregisterBrokerRequest,
+        ListConfigResourcesRequest
     );
     ask!(
         OffsetDeleteRequest,

@@ -60,8 +60,19 @@ struct ListedGroup {
 async fn list(client: &Client, output: OutputArgs) -> Result<(), CliError> {
     let mut listed = BTreeMap::new();
     // A broker lists the groups that it coordinates.
+    let mut tally = Tally::default();
     for node in client.nodes().await? {
-        let answer = client.broker(node).await?.send(&ListGroupsRequest::default()).await?;
+        let answer = match client.broker(node).await {
+            Ok(connection) => connection.send(&ListGroupsRequest::default()).await,
+            Err(error) => Err(error),
+        };
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(error) => {
+                tally.failed(&format!("the groups of broker {node} are missing here: {error}"));
+                continue;
+            }
+        };
         ClientError::check(format!("groups of broker {node}"), answer.error_code, None)?;
         for group in answer.groups {
             let name = group.group_id.to_string();
@@ -77,7 +88,8 @@ async fn list(client: &Client, output: OutputArgs) -> Result<(), CliError> {
     }
     let listed: Vec<ListedGroup> = listed.into_values().collect();
     if output.is_json() {
-        return output::json(&listed);
+        output::json(&listed)?;
+        return tally.finish();
     }
     let row = |group: &ListedGroup| {
         vec![
@@ -91,7 +103,8 @@ async fn list(client: &Client, output: OutputArgs) -> Result<(), CliError> {
     output::table(
         &["GROUP", "STATE", "TYPE", "PROTOCOL-TYPE", "COORDINATOR"],
         &listed.iter().map(row).collect::<Vec<_>>(),
-    )
+    )?;
+    tally.finish()
 }
 
 #[derive(Debug, Serialize)]

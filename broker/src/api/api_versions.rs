@@ -29,7 +29,7 @@ impl Handler for ApiVersionsRequest {
         }
         let mut response = ApiVersionsResponse::default().with_api_keys(served(ctx.connection.serving).collect());
         if ctx.api_version >= FEATURES_SINCE {
-            response.finalized_features_epoch = 0;
+            response.finalized_features_epoch = i64::try_from(ctx.broker.topics.image().version).unwrap_or(i64::MAX);
             response.supported_features.push(
                 SupportedFeatureKey::default()
                     .with_name(StrBytes::from_static_str("metadata.version"))

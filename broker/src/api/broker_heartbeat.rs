@@ -1,7 +1,8 @@
 //! BrokerHeartbeat, 0 and 1: a broker says that it is there, and how far it knows the metadata. Controller listener only.
 //!
 //! Version notes: 1 adds the log directories that failed. Which partitions are on them, Kafka's controller knows by
-//! itself; here they are in a tagged field of our own, 20 bytes each.
+//! itself; here they are in a tagged field of our own, 20 bytes each. Two more say how far a broker that does not vote has
+//! come in the log of the metadata, and whether all its log directories are cordoned, which Kafka's brokers tell by id.
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use jackdaw_protocol::messages::{BrokerHeartbeatRequest, BrokerHeartbeatResponse};
@@ -12,6 +13,10 @@ use super::{Context, Handler, Reply, errors};
 use crate::cluster::members;
 use crate::controller::registration::Beat;
 
+/// Tag of the offset after the last entry of the metadata's log that the broker has, 8 bytes.
+pub(crate) const END_TAG: i32 = TAG + 1;
+/// Tag of whether all log directories are cordoned, 1 byte.
+pub(crate) const CORDONED_TAG: i32 = TAG + 2;
 /// Bytes of a partition: its topic's id and its index.
 const PARTITION_BYTES: usize = 20;
 
@@ -23,12 +28,17 @@ impl Handler for BrokerHeartbeatRequest {
             applied: self.current_metadata_offset,
             want_fence: self.want_fence,
             want_shut_down: self.want_shut_down,
+            cordoned: self.unknown_tagged_fields.get(&CORDONED_TAG).map(|bytes| **bytes == [1]),
             offline: self.unknown_tagged_fields.get(&TAG).map_or_else(Vec::new, read_partitions),
         };
         let connection = (ctx.connection.id != 0).then_some(ctx.connection.id);
         let response = BrokerHeartbeatResponse::default();
         let failure = match ctx.broker.blocking(|| members::beat(ctx.broker, &said, connection)) {
             Ok(Ok(verdict)) => {
+                let end = self.unknown_tagged_fields.get(&END_TAG).and_then(|bytes| bytes.first_chunk().copied());
+                if let Some(end) = end.map(i64::from_be_bytes) {
+                    members::follows(ctx.broker, said.broker, end);
+                }
                 let answer = response.with_is_caught_up(verdict.caught_up).with_is_fenced(verdict.fenced);
                 return Reply::Now(answer.with_should_shut_down(verdict.should_shut_down));
             }

@@ -14,6 +14,7 @@ use super::incremental_alter_configs::Resource;
 use super::{Context, Handler, Reply};
 use crate::broker::Broker;
 use crate::config::describe::{self, Entry};
+use crate::controller::size_rule;
 use crate::topics::names;
 
 impl Handler for DescribeConfigsRequest {
@@ -60,9 +61,8 @@ fn entries(broker: &Broker, resource: &DescribeConfigsResource) -> Result<Vec<En
         Some(Resource::Broker) if name.is_empty() => Ok(describe::all_brokers(&config)),
         Some(Resource::Broker) => {
             check_node(name, config.node_id, " or empty string,").map_err(invalid)?;
-            let registry = broker.topics.registry();
-            let largest = registry.topics().map(|topic| topic.config.max_message_bytes).max();
-            Ok(describe::broker(&config, largest.unwrap_or(0)))
+            let largest = size_rule::largest_batch(&image);
+            Ok(describe::broker(&config, usize::try_from(largest).unwrap_or(usize::MAX)))
         }
         // Levels are chosen at start, for all of the broker: there is no logger to name.
         Some(Resource::BrokerLogger) => match name {

@@ -1,7 +1,7 @@
 //! DescribeQuorum, 0 to 2 (KIP-595): who votes on the metadata, and how far each is.
 //!
 //! Version 1 adds when a voter was last heard, and when it last had everything; 2 the directory ids and the addresses
-//! (KIP-853). Of brokers that only follow the metadata it is known that they do, and not how far they are.
+//! (KIP-853). Brokers that only follow the metadata tell how far they are with each heartbeat.
 
 use std::time::Duration;
 
@@ -14,6 +14,7 @@ use jackdaw_quorum::{MemberStatus, Status};
 
 use super::forward::Forwarded;
 use super::{Context, Handler, Reply};
+use crate::cluster::members::Observer;
 use crate::topics::image::Image;
 use crate::topics::names::CLUSTER_METADATA;
 
@@ -39,7 +40,8 @@ impl Handler for DescribeQuorumRequest {
         if ctx.api_version < TELLS_DIRECTORIES {
             status.members.values_mut().for_each(|member| member.member.directory = None);
         }
-        let partition = partition(&status, &ctx.broker.topics.image(), ctx.broker.clock.now_ms());
+        let observer = |id| ctx.broker.members.observer(id);
+        let partition = partition(&status, &ctx.broker.topics.image(), &observer, ctx.broker.clock.now_ms());
         let topic = TopicData::default()
             .with_topic_name(TopicName(StrBytes::from_static_str(CLUSTER_METADATA)))
             .with_partitions(vec![partition]);
@@ -57,7 +59,7 @@ impl Forwarded for DescribeQuorumRequest {
     }
 }
 
-fn partition(status: &Status, image: &Image, now_ms: i64) -> PartitionData {
+fn partition(status: &Status, image: &Image, observer: &dyn Fn(i32) -> Option<Observer>, now_ms: i64) -> PartitionData {
     let id = |id: &u64| i32::try_from(*id).unwrap_or(-1);
     let leader = status.leader.as_ref().map_or(-1, id);
     let member = |(node, member): (&u64, &MemberStatus)| {
@@ -80,11 +82,12 @@ fn partition(status: &Status, image: &Image, now_ms: i64) -> PartitionData {
     let (voters, learners): (Vec<_>, Vec<_>) = status.members.iter().partition(|(_, member)| member.member.voter);
     let follows = image.brokers.keys().filter(|broker| !status.members.keys().any(|node| id(node) == **broker));
     let follower = |broker: &i32| {
+        let known = observer(*broker);
         ReplicaState::default()
             .with_replica_id(BrokerId(*broker))
-            .with_log_end_offset(UNKNOWN)
-            .with_last_fetch_timestamp(UNKNOWN)
-            .with_last_caught_up_timestamp(UNKNOWN)
+            .with_log_end_offset(known.map_or(UNKNOWN, |known| known.end))
+            .with_last_fetch_timestamp(known.map_or(UNKNOWN, |known| known.heard_ms))
+            .with_last_caught_up_timestamp(known.map_or(UNKNOWN, |known| known.caught_up_ms))
     };
     PartitionData::default()
         .with_partition_index(0)

@@ -23,9 +23,11 @@ use jackdaw_storage::{ReadError, Slice};
 use uuid::Uuid;
 
 use super::errors;
-use super::{Context, Handler, Reply, fetch_replica};
+use super::leader_hints::LeaderHints;
+use super::{ConnectionInfo, Context, Handler, Reply, fetch_replica};
 use crate::broker::Broker;
 use crate::fetch::session::{self, Outcome, Params, SessionError, TopicKey, Wanted};
+use crate::limits;
 use crate::net::Outgoing;
 use crate::partition::{Divergence, FetchWaiter, Partition, Reader, Watch};
 
@@ -34,6 +36,7 @@ const TOPIC_ID_SINCE: i16 = 13;
 const RACK_SINCE: i16 = 11;
 /// Below it a disk error is told as "not the leader", which those clients retry.
 const STORAGE_ERROR_SINCE: i16 = 6;
+const LEADER_HINTS_SINCE: i16 = 16;
 const READ_COMMITTED: i8 = 1;
 
 impl Handler for FetchRequest {
@@ -78,6 +81,7 @@ fn session_error(error: SessionError) -> FetchResponse {
 /// One Fetch in work.
 struct Fetch {
     broker: Arc<Broker>,
+    connection: Arc<ConnectionInfo>,
     version: i16,
     session: session::Fetch,
     /// The partition of each wanted entry, or the error instead.
@@ -98,6 +102,13 @@ struct Read {
     partitions: Vec<PartitionData>,
     bytes: usize,
     failed: bool,
+}
+
+/// What ends a wait.
+enum Ended {
+    Records,
+    Pause,
+    Deadline,
 }
 
 impl Read {
@@ -130,6 +141,7 @@ impl Fetch {
         }
         Ok(Fetch {
             broker: ctx.broker.clone(),
+            connection: ctx.connection.clone(),
             version,
             session,
             targets,
@@ -304,11 +316,12 @@ impl Fetch {
         }
     }
 
-    /// Waits until enough was appended or the time is over.
+    /// Waits until enough was appended, a follower has something else to learn, or the time is over.
     async fn wait_and_answer(self) -> FetchResponse {
         self.warm_up().await;
         let deadline = tokio::time::sleep(self.wait);
         tokio::pin!(deadline);
+        let mut pause = limits::HIGH_WATERMARK_PAUSE;
         loop {
             let waiter = FetchWaiter::new(self.min_bytes);
             let watches: Vec<Watch> =
@@ -320,16 +333,43 @@ impl Fetch {
             }
             waiter.feed(read.bytes);
             drop(read);
-            let timed_out = tokio::select! {
-                () = waiter.satisfied() => false,
-                () = &mut deadline => true,
+            let ended = tokio::select! {
+                () = waiter.satisfied() => Ended::Records,
+                () = tokio::time::sleep(pause), if self.is_behind() => Ended::Pause,
+                () = &mut deadline => Ended::Deadline,
             };
             drop(watches);
-            if timed_out {
-                let read = self.read();
-                return self.answer(read);
+            match ended {
+                Ended::Records => {}
+                Ended::Deadline => {
+                    let read = self.read();
+                    return self.answer(read);
+                }
+                Ended::Pause => {
+                    let read = self.read();
+                    if self.has_news(&read) {
+                        return self.answer(read);
+                    }
+                    pause *= 2;
+                }
             }
         }
+    }
+
+    /// Whether the high watermark that a follower was told has not come to the end of some log: it has moved, or will as
+    /// soon as the other followers have asked. While records flow they bring it along; where none follow, the follower
+    /// shall not learn of it only when its wait is over.
+    fn is_behind(&self) -> bool {
+        self.reader == Reader::Replica
+            && self.targets.iter().enumerate().any(|(at, target)| {
+                let end = target.as_ref().map(|partition| partition.log().log_end_offset());
+                self.session.told(at).zip(end.ok()).is_some_and(|(told, end)| told < end)
+            })
+    }
+
+    fn has_news(&self, read: &Read) -> bool {
+        let mut partitions = read.partitions.iter().enumerate();
+        partitions.any(|(at, data)| self.session.told(at).is_some_and(|told| told < data.high_watermark))
     }
 
     /// Faults records that are not in memory in on a blocking thread, so that no worker waits for the disk.
@@ -382,8 +422,32 @@ impl Fetch {
                 }
             }
         }
+        if self.version >= LEADER_HINTS_SINCE {
+            name_leaders(&mut response, &self.broker, &self.connection);
+        }
         response
     }
+}
+
+/// Says who leads what was refused because another broker does, or because the one who asks knows an older epoch.
+fn name_leaders(response: &mut FetchResponse, broker: &Broker, connection: &ConnectionInfo) {
+    let asks_elsewhere = |data: &PartitionData| {
+        data.error_code == ResponseError::NotLeaderOrFollower.code()
+            || data.error_code == ResponseError::FencedLeaderEpoch.code()
+    };
+    if !response.responses.iter().flat_map(|topic| &topic.partitions).any(asks_elsewhere) {
+        return;
+    }
+    let mut hints = LeaderHints::new(broker, connection);
+    for topic in &mut response.responses {
+        for data in topic.partitions.iter_mut().filter(|data| asks_elsewhere(data)) {
+            if let Some((leader, epoch)) = hints.leader(&topic.topic, topic.topic_id, data.partition_index) {
+                let current = LeaderIdAndEpoch::default().with_leader_id(BrokerId(leader));
+                data.current_leader = current.with_leader_epoch(epoch);
+            }
+        }
+    }
+    response.node_endpoints = hints.endpoints();
 }
 
 fn push(response: &mut FetchResponse, topic: TopicKey, data: PartitionData) {

@@ -19,13 +19,13 @@ use jackdaw_protocol::messages::{
     DeleteTopicsRequest, DescribeClusterRequest, DescribeConfigsRequest, DescribeGroupsRequest, DescribeLogDirsRequest,
     DescribeProducersRequest, DescribeQuorumRequest, DescribeTopicPartitionsRequest, ElectLeadersRequest, Encodable,
     EnvelopeRequest, FetchRequest, FindCoordinatorRequest, HeaderVersion, HeartbeatRequest,
-    IncrementalAlterConfigsRequest, InitProducerIdRequest, JoinGroupRequest, LeaveGroupRequest, ListGroupsRequest,
-    ListOffsetsRequest, ListPartitionReassignmentsRequest, MetadataRequest, OffsetCommitRequest, OffsetDeleteRequest,
-    OffsetFetchRequest, OffsetForLeaderEpochRequest, ProduceRequest, RemoveRaftVoterRequest, Request, SyncGroupRequest,
-    UnregisterBrokerRequest,
+    IncrementalAlterConfigsRequest, InitProducerIdRequest, JoinGroupRequest, LeaveGroupRequest,
+    ListConfigResourcesRequest, ListGroupsRequest, ListOffsetsRequest, ListPartitionReassignmentsRequest,
+    MetadataRequest, OffsetCommitRequest, OffsetDeleteRequest, OffsetFetchRequest, OffsetForLeaderEpochRequest,
+    ProduceRequest, RemoveRaftVoterRequest, Request, SyncGroupRequest, UnregisterBrokerRequest,
 };
 
-pub(crate) use broker_heartbeat::write_partitions;
+pub(crate) use broker_heartbeat::{CORDONED_TAG, END_TAG, write_partitions};
 pub(crate) use broker_registration::TAG as OWN_TAG;
 pub use context::{ConnectionInfo, Context, Serving};
 pub use describe_cluster::CONTROLLERS as CONTROLLER_ENDPOINTS;
@@ -62,13 +62,19 @@ mod envelope;
 mod failover_tests;
 mod fetch;
 mod fetch_replica;
+#[cfg(test)]
+mod fetch_replica_tests;
 mod find_coordinator;
 mod group_words;
 mod heartbeat;
 mod incremental_alter_configs;
 mod init_producer_id;
 mod join_group;
+mod leader_hints;
+#[cfg(test)]
+mod leader_hints_tests;
 mod leave_group;
+mod list_config_resources;
 mod list_groups;
 mod list_offsets;
 mod list_partition_reassignments;
@@ -280,6 +286,7 @@ pub static TABLE: &[Row] = &[
     row::<BrokerHeartbeatRequest>("BrokerHeartbeat").served_on(Scope::Controller),
     forwarded_row::<UnregisterBrokerRequest>("UnregisterBroker"),
     row::<AllocateProducerIdsRequest>("AllocateProducerIds").served_on(Scope::Controller),
+    row::<ListConfigResourcesRequest>("ListConfigResources"),
     row::<DescribeTopicPartitionsRequest>("DescribeTopicPartitions"),
     forwarded_row::<AddRaftVoterRequest>("AddRaftVoter"),
     forwarded_row::<RemoveRaftVoterRequest>("RemoveRaftVoter"),

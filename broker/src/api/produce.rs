@@ -15,12 +15,13 @@ use bytes::Bytes;
 use jackdaw_protocol::messages::{
     HeaderVersion, Message, ProduceRequest, ProduceResponse, Request as _, ResponseError, StrBytes, VersionRange,
 };
-use jackdaw_protocol::produce::{Data, Outcome, Request, Topic, write_answer};
+use jackdaw_protocol::produce::{self, Data, Leaders, Outcome, Request, Topic, write_answer};
 use jackdaw_protocol::records::{Batch, Codec};
 use jackdaw_storage::{AppendError, Appended, Origin};
 
 use super::errors::{self, Failure};
-use super::{Context, decode as decode_request};
+use super::leader_hints::LeaderHints;
+use super::{ConnectionInfo, Context, decode as decode_request};
 use crate::broker::Broker;
 use crate::config::TopicConfig;
 use crate::limits;
@@ -147,7 +148,12 @@ impl ProduceRun {
     }
 
     /// Appends everything and queues the answers in the order of the requests. An error is the reason to close.
-    pub fn finish(&mut self, broker: &Arc<Broker>, answers: &mut Answers) -> Result<(), String> {
+    pub fn finish(
+        &mut self,
+        broker: &Arc<Broker>,
+        connection: &Arc<ConnectionInfo>,
+        answers: &mut Answers,
+    ) -> Result<(), String> {
         self.append(broker.clock.now_ms());
         // Results are in the order of the items, and so of the requests and their outcomes.
         for (item, result) in self.items.iter().zip(self.results.drain(..)) {
@@ -165,7 +171,7 @@ impl ProduceRun {
                 }
             }
         }
-        let answered = self.answer(answers);
+        let answered = self.answer(&Asker { broker, connection }, answers);
         if self.outcomes.capacity() > KEPT_OUTCOMES {
             *self = ProduceRun::default();
             return answered;
@@ -180,7 +186,7 @@ impl ProduceRun {
         answered
     }
 
-    fn answer(&self, answers: &mut Answers) -> Result<(), String> {
+    fn answer(&self, asker: &Asker<'_>, answers: &mut Answers) -> Result<(), String> {
         let (mut topics, mut outcomes) = (&self.topics[..], &self.outcomes[..]);
         let appended = self.last_offsets.iter().zip(&self.epochs);
         let (mut items, mut first) = (self.items.iter().zip(appended).peekable(), 0);
@@ -206,6 +212,7 @@ impl ProduceRun {
                     let timeout = Duration::from_millis(u64::try_from(pending.timeout_ms).unwrap_or(0));
                     // Only for replicas may a client wait in vain.
                     let deadline = waits_for_others.then(|| Box::pin(tokio::time::sleep(timeout)));
+                    let (broker, connection) = (asker.broker.clone(), asker.connection.clone());
                     answers.later(Box::pin(async move {
                         let mut deadline = deadline;
                         for (at, sync) in syncs {
@@ -223,13 +230,14 @@ impl ProduceRun {
                             }
                         }
                         let mut out = Outgoing::default();
-                        match write(correlation_id, version, &own_topics, &own_outcomes, &mut out) {
+                        let asker = Asker { broker: &broker, connection: &connection };
+                        match asker.write(correlation_id, version, &own_topics, &own_outcomes, &mut out) {
                             Ok(()) => out,
                             Err(reason) => Outgoing::broken(reason),
                         }
                     }));
                 }
-                _ => write(correlation_id, version, own_topics, own_outcomes, answers.place())?,
+                _ => asker.write(correlation_id, version, own_topics, own_outcomes, answers.place())?,
             }
         }
         Ok(())
@@ -362,18 +370,44 @@ fn close_on_error(outcomes: &[Outcome]) -> Result<(), String> {
     }
 }
 
-fn write(
-    correlation_id: i32,
-    version: i16,
-    topics: &[Topic],
-    outcomes: &[Outcome],
-    out: &mut Outgoing,
-) -> Result<(), String> {
-    let flexible = ProduceResponse::header_version(version) >= 1;
-    out.frame(correlation_id, flexible, |tail| {
-        write_answer(version, topics, outcomes, tail);
-        Ok(())
-    })
+/// Who is answered.
+struct Asker<'a> {
+    broker: &'a Arc<Broker>,
+    connection: &'a Arc<ConnectionInfo>,
+}
+
+impl Asker<'_> {
+    fn write(
+        &self,
+        correlation_id: i32,
+        version: i16,
+        topics: &[Topic],
+        outcomes: &[Outcome],
+        out: &mut Outgoing,
+    ) -> Result<(), String> {
+        let flexible = ProduceResponse::header_version(version) >= 1;
+        let leaders = self.leaders(version, topics, outcomes);
+        out.frame(correlation_id, flexible, |tail| {
+            write_answer(version, topics, outcomes, &leaders, tail);
+            Ok(())
+        })
+    }
+
+    /// Who leads what was refused because another broker does.
+    fn leaders(&self, version: i16, topics: &[Topic], outcomes: &[Outcome]) -> Leaders {
+        let asks_elsewhere = |outcome: &Outcome| outcome.error_code == ResponseError::NotLeaderOrFollower.code();
+        if version < produce::LEADER_HINTS_SINCE || !outcomes.iter().any(asks_elsewhere) {
+            return Leaders::default();
+        }
+        let mut hints = LeaderHints::new(self.broker, self.connection);
+        let mut of = Vec::new();
+        let topics = topics.iter().flat_map(|topic| std::iter::repeat_n(topic, topic.partitions));
+        for (place, (topic, outcome)) in topics.zip(outcomes).enumerate().filter(|(_, (_, it))| asks_elsewhere(it)) {
+            let leader = hints.leader(&topic.name, topic.id, outcome.index);
+            of.extend(leader.map(|(leader, epoch)| (place, leader, epoch)));
+        }
+        Leaders { of, nodes: hints.nodes() }
+    }
 }
 
 /// Decodes a request that has not the ordinary shape.

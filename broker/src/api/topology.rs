@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use jackdaw_protocol::messages::{BrokerId, ResponseError, StrBytes, TopicName};
 
-use super::Context;
+use super::{ConnectionInfo, Context};
+use crate::broker::Broker;
 use crate::topics::image::{Image, PartitionImage};
 use crate::topics::{FindError, Topic};
 
@@ -30,13 +31,13 @@ pub(super) struct Node {
 
 /// This broker, as told to the client that asks. Where the listener takes every address and nothing else is advertised,
 /// that is the address the client has dialled: it works from where the client stands.
-pub(super) fn this_node(ctx: &Context<'_>) -> Node {
-    let config = ctx.broker.config();
-    let local = ctx.connection.local;
-    let (host, port) = ctx.broker.advertised(&ctx.connection.listener).unwrap_or_default();
+fn this_node(broker: &Broker, connection: &ConnectionInfo) -> Node {
+    let config = broker.config();
+    let local = connection.local;
+    let (host, port) = broker.advertised(&connection.listener).unwrap_or_default();
     let host = if matches!(host.as_str(), "" | "0.0.0.0" | "::" | "[::]") { local.ip().to_string() } else { host };
     Node {
-        id: ctx.broker.node_id(),
+        id: broker.node_id(),
         host: StrBytes::from_string(host),
         port: i32::from(if port == 0 { local.port() } else { port }),
         rack: config.broker_rack.clone().map(StrBytes::from_string),
@@ -61,7 +62,12 @@ pub(super) enum Absent {
 
 impl Brokers {
     pub(super) fn of(ctx: &Context<'_>, image: &Arc<Image>) -> Brokers {
-        Brokers { this: this_node(ctx), listener: ctx.connection.listener.clone(), image: image.clone() }
+        Brokers::for_client(ctx.broker, ctx.connection, image)
+    }
+
+    pub(super) fn for_client(broker: &Broker, connection: &ConnectionInfo, image: &Arc<Image>) -> Brokers {
+        let listener = connection.listener.clone();
+        Brokers { this: this_node(broker, connection), listener, image: image.clone() }
     }
 
     pub(super) fn this(&self) -> &Node {
@@ -195,7 +201,7 @@ mod tests {
             write_caching: Default::default(),
             replica_fetch_max_bytes: None,
         };
-        (id, BrokerImage { registration, fenced, in_controlled_shutdown: false })
+        (id, BrokerImage { registration, fenced, in_controlled_shutdown: false, cordoned: false })
     }
 
     fn brokers(listener: &str, known: Vec<(i32, BrokerImage)>) -> Brokers {

@@ -17,7 +17,7 @@ use tokio::sync::{Notify, watch};
 use uuid::Uuid;
 
 use super::channel::{ChannelError, call_controller};
-use crate::api::{OWN_TAG, write_partitions};
+use crate::api::{CORDONED_TAG, END_TAG, OWN_TAG, write_partitions};
 use crate::broker::Broker;
 use crate::controller::registration::Extras;
 use crate::limits;
@@ -286,6 +286,12 @@ async fn beat(broker: &Arc<Broker>, want_shut_down: bool) -> Result<BrokerHeartb
         .with_current_metadata_offset(applied)
         .with_want_shut_down(want_shut_down)
         .with_offline_log_dirs(failed.map(|dir| dir.directory_id()).collect());
+    let cordoned = broker.topics.is_all_cordoned();
+    request = request.with_unknown_tagged_field(CORDONED_TAG, Bytes::copy_from_slice(&[u8::from(cordoned)]));
+    if let Some(observer) = broker.topics.quorum().as_observer() {
+        let end = i64::try_from(observer.applied().borrow().index).unwrap_or(i64::MAX - 1) + 1;
+        request = request.with_unknown_tagged_field(END_TAG, Bytes::copy_from_slice(&end.to_be_bytes()));
+    }
     if !offline.is_empty() {
         request = request.with_unknown_tagged_field(OWN_TAG, write_partitions(&offline));
     }

@@ -97,6 +97,26 @@ async fn a_broker_that_only_lost_its_connection_stays_and_one_that_is_silent_doe
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_cordoned_broker_gets_no_new_partition_whoever_is_the_controller() {
+    let broker = TestBroker::start(&[]).await;
+    let here = broker.broker();
+    let wish = other(&broker, 7, u16::try_from(broker.port()).unwrap());
+    let epoch = here.blocking(|| members::register(here, &wish, Some(70))).unwrap().unwrap();
+    let said = crate::controller::registration::Beat { broker: 7, epoch, applied: epoch, ..Default::default() };
+    here.blocking(|| members::beat(here, &said, Some(70))).unwrap().unwrap();
+    let holders = |topic: &str| {
+        broker.create(topic, 6, &[]);
+        let image = here.topics.image();
+        let partitions = image.topic(topic).unwrap().partitions.clone();
+        partitions.iter().flat_map(|partition| partition.replicas.to_vec()).collect::<std::collections::BTreeSet<_>>()
+    };
+    assert_eq!(holders("before"), [1, 7].into());
+    let said = crate::controller::registration::Beat { cordoned: Some(true), ..said };
+    here.blocking(|| members::beat(here, &said, Some(70))).unwrap().unwrap();
+    assert_eq!(holders("after"), [1].into());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_broker_that_was_unregistered_by_mistake_registers_again() {
     let broker = TestBroker::start(&[]).await;
     let here = broker.broker();

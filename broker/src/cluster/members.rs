@@ -2,6 +2,7 @@
 //! and fences those that are not there any more. What is decided stands in `controller::{registration, liveness}`; here
 //! are the clock, the dials and the metadata.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,13 +29,46 @@ const MOMENT: Duration = Duration::from_millis(20);
 /// Who is heard.
 pub struct Members {
     liveness: Mutex<Liveness>,
+    observers: Mutex<BTreeMap<i32, Observer>>,
     news: Notify,
+}
+
+/// How far a broker that does not vote has come in the log of the metadata, by its last heartbeat.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Observer {
+    /// The offset after the last entry that it has.
+    pub end: i64,
+    /// When it said so, in ms.
+    pub heard_ms: i64,
+    /// When it last had all that there was, in ms; -1 for never.
+    pub caught_up_ms: i64,
+    /// The end of the log then.
+    leaders_end: i64,
+}
+
+impl Observer {
+    /// What is known after a heartbeat, given what was known before.
+    fn heard(before: Option<Observer>, end: i64, leaders_end: i64, now_ms: i64) -> Observer {
+        let caught_up_ms = match before {
+            _ if end >= leaders_end => now_ms,
+            // It has what there was when it was heard before.
+            Some(before) if end >= before.leaders_end => before.heard_ms,
+            Some(before) => before.caught_up_ms,
+            None => -1,
+        };
+        Observer { end, heard_ms: now_ms, caught_up_ms, leaders_end }
+    }
 }
 
 impl Members {
     /// Knows nobody. `session` is `broker.session.timeout.ms`.
     pub fn new(session: Duration) -> Members {
-        Members { liveness: Mutex::new(Liveness::new(session)), news: Notify::new() }
+        Members { liveness: Mutex::new(Liveness::new(session)), observers: Mutex::default(), news: Notify::new() }
+    }
+
+    /// How far a broker that does not vote has come, if it has told this controller.
+    pub fn observer(&self, broker: i32) -> Option<Observer> {
+        self.observers.lock().get(&broker).copied()
     }
 
     /// A connection of this process closed, at that time of the monotonic clock. It may have been a broker's.
@@ -109,6 +143,15 @@ pub fn beat(
     Ok(verdict)
 }
 
+/// Takes note of how far a registered broker that does not vote has come in the log of the metadata.
+pub fn follows(broker: &Broker, id: i32, end: i64) {
+    let Some(quorum) = broker.topics.quorum().as_voter() else { return };
+    let leaders_end = i64::try_from(quorum.applied().borrow().index).unwrap_or(i64::MAX - 1) + 1;
+    let mut observers = broker.members.observers.lock();
+    let before = observers.get(&id).copied();
+    observers.insert(id, Observer::heard(before, end, leaders_end, broker.clock.now_ms()));
+}
+
 /// Takes a broker out of the cluster.
 ///
 /// # Errors
@@ -121,6 +164,7 @@ pub fn unregister(broker: &Broker, id: i32) -> Result<Result<(), BrokerEpochErro
     })?;
     if done.is_ok() {
         broker.members.liveness.lock().forget(id);
+        broker.members.observers.lock().remove(&id);
     }
     Ok(done)
 }
@@ -276,5 +320,23 @@ mod tests {
         });
         assert_eq!(knock("127.0.0.1", port, &config).await, Dialed::Taken);
         full.abort();
+    }
+
+    #[test]
+    fn an_observer_was_caught_up_when_it_last_had_all_that_there_was() {
+        let told = |before: Option<Observer>, end, leaders_end, now_ms| {
+            let heard = Observer::heard(before, end, leaders_end, now_ms);
+            assert_eq!((heard.end, heard.heard_ms), (end, now_ms));
+            heard
+        };
+        let new = told(None, 5, 10, 1_000);
+        assert_eq!(new.caught_up_ms, -1);
+        let behind = told(Some(new), 9, 20, 3_000);
+        assert_eq!(behind.caught_up_ms, -1);
+        // It has by now what there was at 3,000.
+        let nearer = told(Some(behind), 20, 30, 5_000);
+        assert_eq!(nearer.caught_up_ms, 3_000);
+        assert_eq!(told(Some(nearer), 25, 40, 7_000).caught_up_ms, 3_000);
+        assert_eq!(told(Some(nearer), 40, 40, 7_000).caught_up_ms, 7_000);
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod channel;
 pub mod creation;
+pub mod fit;
 pub mod lifecycle;
 pub mod members;
 pub(crate) mod node;

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::join_all;
-use jackdaw_quorum::{Call, CallError, Options, Target, Transport, Voters};
+use jackdaw_quorum::{Call, CallError, DirectoryId, Options, Target, Transport, Voters};
 use parking_lot::Mutex;
-use serde::{Deserialize, Serialize};
 
+use super::fit::{self, Misfit, Who};
 use crate::api::quorum::{KEY, MESSAGE, WHO};
 use crate::broker::Broker;
 use crate::config::Config;
@@ -22,6 +22,8 @@ use crate::topics::store::StoreError;
 
 /// What one node has to say who it is.
 const ASK: Duration = Duration::from_millis(1000);
+/// The same where no answer is an answer too.
+const LOOK: Duration = Duration::from_millis(300);
 /// The pause before all are asked again.
 const PAUSE: Duration = Duration::from_millis(100);
 /// After so many rounds the log says again what is waited for.
@@ -31,36 +33,23 @@ const LONG_POLL: Duration = Duration::from_millis(500);
 /// Bytes of commands in one answer to an observer.
 const PULL_BYTES: u64 = 4 << 20;
 
-/// Who a node says it is.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Who {
-    /// Its `node.id`.
-    node: i32,
-    /// The cluster that it is of, if it is settled.
-    cluster: Option<String>,
-    /// It decides.
-    active: bool,
-    /// The version of its metadata.
-    version: u64,
-}
-
-impl Who {
-    fn encode(&self) -> Bytes {
-        serde_json::to_vec(self).expect("it is numbers and text").into()
-    }
-}
-
 /// This node's answer to who it is.
 pub(crate) fn who(broker: &Broker) -> Bytes {
     let version = broker.topics.quorum().catalog().image().version;
     let (active, cluster) = (broker.cluster.is_active_controller(), Some(broker.cluster_id().to_owned()));
-    Who { node: broker.node_id(), cluster, active, version }.encode()
+    let (listed, voters) = (listed(&broker.config()), broker.cluster.voters());
+    Who { node: broker.node_id(), cluster, active, version, start: 0, listed, voters }.encode()
 }
 
-async fn ask(address: &str, from: i32) -> Result<Who, String> {
+fn listed(config: &Config) -> BTreeSet<i32> {
+    config.controller_quorum_voters.iter().map(|voter| voter.id).collect()
+}
+
+async fn ask(address: &str, from: i32, within: Duration) -> Result<Who, String> {
     let (host, port) = host_and_port(address).ok_or_else(|| format!("{address} is no host:port"))?;
-    let config = PeerConfig { connect_timeout: ASK, request_timeout: ASK, ..PeerConfig::new(format!("node-{from}")) };
-    let answer = Peer::new(host, port, config).call_raw(KEY, WHO, Bytes::new(), ASK).await;
+    let config =
+        PeerConfig { connect_timeout: within, request_timeout: within, ..PeerConfig::new(format!("node-{from}")) };
+    let answer = Peer::new(host, port, config).call_raw(KEY, WHO, Bytes::new(), within).await;
     let answer = answer.map_err(|error| error.to_string())?;
     serde_json::from_slice(&answer).map_err(|error| format!("{address} says what is not understood: {error}"))
 }
@@ -77,31 +66,81 @@ pub(crate) fn is_alone(config: &Config) -> bool {
     config.process_roles.controller && others(config).is_empty()
 }
 
-/// Finds out which cluster a fresh node is of: that of the first of the others which is settled. None where this node is
-/// to make a new one: it is the voter of the lowest id, and all others say that they are new too.
-pub(crate) async fn find_cluster(config: &Config, listeners: &[Bound]) -> Option<String> {
-    let own = Who { node: config.node_id, cluster: None, active: false, version: 0 }.encode();
-    let early: Arc<dyn Fn() -> Bytes + Send + Sync> = Arc::new(move || own.clone());
+/// Finds out which cluster a node that starts is of: the one that its directories name, `known`; of a fresh node, that of the
+/// first of the others which is settled. None where this node is to make a new one: it is the voter of the lowest id, and all
+/// others say that they are new too.
+///
+/// # Errors
+/// What the others answer does not go with this node.
+pub(crate) async fn settle(
+    config: &Config,
+    known: Option<String>,
+    listeners: &[Bound],
+) -> Result<Option<String>, Misfit> {
+    let start = rand::random::<u64>().max(1);
+    let own = Who { node: config.node_id, cluster: known, start, listed: listed(config), ..Who::default() };
+    let told = own.encode();
+    let early: Arc<dyn Fn() -> Bytes + Send + Sync> = Arc::new(move || told.clone());
     let serving = join_all(listeners.iter().map(|bound| net::serve_early(bound, (KEY, WHO), early.clone())));
+    let settled = async {
+        check_own_address(config, &own).await?;
+        match &own.cluster {
+            // Who does not answer at once is not there, or has nothing to say against it.
+            Some(cluster) => ask_others(config, &own, LOOK).await.map(|_| Some(cluster.clone())),
+            None => ask_for_cluster(config, &own).await,
+        }
+    };
     tokio::select! {
-        found = ask_for_cluster(config) => found,
-        _ = serving, if !listeners.is_empty() => None,
+        settled = settled => settled,
+        _ = serving, if !listeners.is_empty() => Ok(own.cluster.clone()),
     }
 }
 
-async fn ask_for_cluster(config: &Config) -> Option<String> {
+/// Whether it is this process that answers where the voter of this id is said to be.
+async fn check_own_address(config: &Config, own: &Who) -> Result<(), Misfit> {
+    let Some(listed) = config.controller_quorum_voters.iter().find(|voter| voter.id == own.node) else { return Ok(()) };
+    match ask(&listed.address, own.node, LOOK).await {
+        Ok(there) => check_answer(config, own, (Some(own.node), &listed.address), &there),
+        Err(_) => Ok(()),
+    }
+}
+
+fn check_answer(config: &Config, own: &Who, at: (Option<i32>, &str), there: &Who) -> Result<(), Misfit> {
+    fit::check(own, config.log_dirs.first().map(|dir| &**dir).unwrap_or("".as_ref()), at, there)
+}
+
+/// The answers of all other controllers that the configuration names. Where the quorum knows one of this node's id, that one
+/// is asked too.
+async fn ask_others(config: &Config, own: &Who, within: Duration) -> Result<Vec<Result<Who, String>>, Misfit> {
     let others = others(config);
-    let lowest = config.controller_quorum_voters.iter().map(|voter| voter.id).min();
+    let answers = join_all(others.iter().map(|address| ask(address, own.node, within))).await;
+    let named = |address: &String| config.controller_quorum_voters.iter().find(|voter| voter.address == *address);
+    for (address, there) in others.iter().zip(&answers) {
+        let Ok(there) = there else { continue };
+        check_answer(config, own, (named(address).map(|voter| voter.id), address), there)?;
+        if let Some(address) = there.voters.get(&own.node).filter(|_| own.listed.is_empty())
+            && config.process_roles.controller
+            && let Ok(same) = ask(address, own.node, LOOK).await
+            && same.node == own.node
+        {
+            check_answer(config, own, (None, address), &same)?;
+        }
+    }
+    Ok(answers)
+}
+
+async fn ask_for_cluster(config: &Config, own: &Who) -> Result<Option<String>, Misfit> {
+    let lowest = own.listed.first();
     for round in 0u32.. {
-        let answers = join_all(others.iter().map(|address| ask(address, config.node_id))).await;
+        let answers = ask_others(config, own, ASK).await?;
         let settled = answers.iter().flatten().find_map(|who| who.cluster.clone());
         if settled.is_some() {
-            return settled;
+            return Ok(settled);
         }
         let silent: Vec<String> = answers.iter().filter_map(|answer| answer.clone().err()).collect();
-        if silent.is_empty() && lowest == Some(config.node_id) {
+        if silent.is_empty() && lowest == Some(&config.node_id) {
             tracing::info!("all voters are new: a new cluster is made");
-            return None;
+            return Ok(None);
         }
         if round % ROUNDS_A_REPORT == ROUNDS_A_REPORT / 5 {
             let waits_for = match silent.is_empty() {
@@ -112,14 +151,15 @@ async fn ask_for_cluster(config: &Config) -> Option<String> {
         }
         tokio::time::sleep(PAUSE).await;
     }
-    None
+    Ok(None)
 }
 
-/// Begins this node's part in the quorum, with its files in `folder`.
+/// Begins this node's part in the quorum, with its files in `folder`, to which `directory_id` is given if it is new.
 pub(crate) fn join(
     config: &Config,
     threads: Threads,
     folder: &std::path::Path,
+    directory_id: Option<DirectoryId>,
     cluster_id: &str,
 ) -> Result<MetadataQuorum, StoreError> {
     if !config.process_roles.controller {
@@ -140,8 +180,14 @@ pub(crate) fn join(
         (true, false) => Voters::AsStored,
     };
     let election = Duration::from_millis(config.controller_quorum_election_timeout_ms);
+    let number = |key| config.get(key).and_then(|value| value.parse::<u64>().ok());
+    let snapshot_bytes = number("metadata.log.max.record.bytes.between.snapshots");
+    let snapshot_interval = number("metadata.log.max.snapshot.interval.ms");
     let quorum = Options {
+        snapshot_bytes: snapshot_bytes.unwrap_or(20 << 20),
+        snapshot_interval: snapshot_interval.filter(|ms| *ms > 0).map(Duration::from_millis),
         address,
+        directory_id,
         election_timeout: election,
         heartbeat: election / 5,
         ..Options::new(id, folder, cluster_id, voters)
@@ -247,7 +293,7 @@ pub(crate) async fn catch_up(broker: &Arc<Broker>) {
             target = match broker.cluster.active_controller() {
                 _ if broker.cluster.is_active_controller() => return,
                 Some(controller) => match controller.address {
-                    Some(address) => ask(&address, broker.node_id()).await.ok().filter(|who| who.active),
+                    Some(address) => ask(&address, broker.node_id(), ASK).await.ok().filter(|who| who.active),
                     None => None,
                 },
                 None => None,

@@ -137,7 +137,6 @@ pub struct Config {
     pub controller_quorum_voters: Vec<Voter>,
     pub controller_quorum_bootstrap_servers: Vec<String>,
     pub controller_quorum_election_timeout_ms: u64,
-    pub controller_quorum_request_timeout_ms: u64,
 
     /// What a topic without settings of its own gets.
     pub topic_defaults: TopicConfig,
@@ -262,7 +261,6 @@ impl Config {
             controller_quorum_voters: quorum::voters(v),
             controller_quorum_bootstrap_servers: v.list("controller.quorum.bootstrap.servers"),
             controller_quorum_election_timeout_ms: ms("controller.quorum.election.timeout.ms"),
-            controller_quorum_request_timeout_ms: ms("controller.quorum.request.timeout.ms"),
             topic_defaults: TopicConfig::from_values(v),
             values,
         }

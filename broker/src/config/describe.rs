@@ -86,14 +86,14 @@ pub fn topic(overrides: &BTreeMap<String, String>, broker: &Config) -> Vec<Entry
     shown.map(entry).collect()
 }
 
-/// Every setting of this broker, those of unknown name included. `largest_topic` is the largest `max.message.bytes` of
-/// all topics: what an automatic `replica.fetch.max.bytes` follows.
-pub fn broker(config: &Config, largest_topic: usize) -> Vec<Entry> {
+/// Every setting of this broker, those of unknown name included. `largest_batch` is the largest that any broker or topic takes:
+/// what an automatic `replica.fetch.max.bytes` follows.
+pub fn broker(config: &Config, largest_batch: usize) -> Vec<Entry> {
     let values = &config.values;
     let known = table::broker().values().filter(|def| !def.internal).map(|def| def.name);
     let given = values.fixed.keys().chain(values.dynamic_default.keys()).chain(values.dynamic.keys());
     let names: BTreeSet<&str> = known.chain(given.map(String::as_str)).collect();
-    let automatic = config.effective_replica_fetch_max_bytes(largest_topic).to_string();
+    let automatic = config.effective_replica_fetch_max_bytes(largest_batch).to_string();
     let entry = |name| {
         let def = table::broker().get(load::base_name(name)).copied();
         let derived = (name == size_rule::REPLICA_FETCH_MAX_BYTES).then_some(automatic.as_str());

@@ -45,6 +45,15 @@ pub fn check_names<'a>(names: impl IntoIterator<Item = &'a String>) -> Result<()
     Ok(())
 }
 
+/// Checks each value for itself: what holds for any broker, whatever its file says.
+///
+/// # Errors
+/// All values of the wrong type, or out of bounds.
+pub fn check_types(settings: &BTreeMap<String, String>) -> Result<(), ConfigErrors> {
+    let errors: Vec<_> = settings.iter().filter_map(|(name, value)| load::check_type(name, value).err()).collect();
+    if errors.is_empty() { Ok(()) } else { Err(ConfigErrors(errors)) }
+}
+
 /// Why a name was refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {

@@ -10,6 +10,7 @@ const VOTERS: &str = "controller.quorum.voters";
 const BOOTSTRAP: &str = "controller.quorum.bootstrap.servers";
 const ROLES: &str = "process.roles";
 const NAMES: &str = "controller.listener.names";
+const ADVERTISED: &str = "advertised.listeners";
 
 /// One entry of `controller.quorum.voters`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,8 +66,28 @@ pub(super) fn check(values: &Values, listeners: &Listeners, errors: &mut Vec<Con
     check_distinct(values, &voters, errors);
     check_roles(values, roles, listeners, errors);
     check_own(values, roles, &voters, errors);
+    if !is_alone(values) {
+        check_reachable(values, listeners, &voters, errors);
+    }
     if roles.controller && !is_alone(values) {
         check_listener(values, listeners, &voters, errors, warnings);
+    }
+}
+
+/// The other nodes, and the clients that they tell, need an address to reach this one by; "every address of this machine" is
+/// none.
+fn check_reachable(values: &Values, listeners: &Listeners, voters: &[Voter], errors: &mut Vec<ConfigError>) {
+    let named = voters.iter().any(|voter| voter.id == values.int("node.id"));
+    // Where the voters are listed, the list says where each is.
+    let controllers = listeners.controllers.iter().filter(|_| !named);
+    for listener in listeners.clients.iter().chain(controllers).filter(|listener| listener.advertised_host.is_none()) {
+        let (name, port) = (&listener.name, listener.port);
+        let message = format!(
+            "Listener {listener} takes connections on every address of this machine, and the other nodes of the cluster are told \
+             none that they could reach it by. Set {ADVERTISED}={name}://HOST:{port}, with a host name or address of this \
+             machine that the others know, or give listeners one address: {name}://HOST:{port}."
+        );
+        errors.push(fault(values, ADVERTISED, message));
     }
 }
 

@@ -46,13 +46,20 @@ pub(super) fn check_broker(values: &Values) -> Result<(), ConfigError> {
     let at_run_time =
         [&values.dynamic, &values.dynamic_default].iter().any(|layer| layer.contains_key(MESSAGE_MAX_BYTES));
     let key = if at_run_time { MESSAGE_MAX_BYTES } else { REPLICA_FETCH_MAX_BYTES };
+    let node = values.int("node.id");
+    let lower = match at_run_time {
+        true => format!(
+            "kafka-configs.sh --alter --entity-type brokers --entity-name {node} --add-config {MESSAGE_MAX_BYTES}={fetch}"
+        ),
+        false => format!("jackdaw serve --override {MESSAGE_MAX_BYTES}={fetch}"),
+    };
     Err(ConfigError::new(
         key,
         values.given(key),
         format!(
-            "{REPLICA_FETCH_MAX_BYTES}={fetch} is less than {MESSAGE_MAX_BYTES}={message}{whose}: followers could not \
-             fetch the largest batches. Set {REPLICA_FETCH_MAX_BYTES} to at least {message}, remove it (it then \
-             follows by itself), or lower {MESSAGE_MAX_BYTES} to at most {fetch}."
+            "{REPLICA_FETCH_MAX_BYTES}={fetch} of broker {node} is less than its {MESSAGE_MAX_BYTES}={message}{whose}: followers \
+             could not fetch the largest batches. Start it with a larger one, jackdaw serve --override \
+             {REPLICA_FETCH_MAX_BYTES}={message} (or remove the setting: it then follows by itself), or lower the other: {lower}"
         ),
     ))
 }
@@ -63,24 +70,24 @@ pub(super) fn check_broker(values: &Values) -> Result<(), ConfigError> {
 /// Names the topic, both settings, their values and the ways out.
 pub fn check_topic(topic: &str, max_message_bytes: usize, broker: &Config) -> Result<(), ConfigError> {
     let Some(fetch) = broker.replica_fetch_max_bytes.filter(|fetch| *fetch < max_message_bytes) else { return Ok(()) };
+    let node = broker.node_id;
     Err(ConfigError::new(
         MAX_MESSAGE_BYTES,
         Some(&max_message_bytes.to_string()),
         format!(
             "Topic {topic}: {MAX_MESSAGE_BYTES}={max_message_bytes} is more than {REPLICA_FETCH_MAX_BYTES}={fetch} of \
-             broker {}: followers could not fetch the largest batches. Set {MAX_MESSAGE_BYTES} to at most {fetch}, or \
-             raise or remove {REPLICA_FETCH_MAX_BYTES} in the broker's configuration (removed, it follows by itself).",
-            broker.node_id
+             broker {node}: followers could not fetch the largest batches. Set {MAX_MESSAGE_BYTES} to at most {fetch} (of a topic \
+             that is there: jackdaw topic alter {topic} --config {MAX_MESSAGE_BYTES}={fetch}), or start broker {node} with jackdaw \
+             serve --override {REPLICA_FETCH_MAX_BYTES}={max_message_bytes} (or without the setting: it then follows by itself)."
         ),
     ))
 }
 
 impl Config {
     /// What a follower asks for per partition: as set, else the largest of 1 MiB, `message.max.bytes` and
-    /// `largest_topic`, the largest `max.message.bytes` of all topics.
-    pub fn effective_replica_fetch_max_bytes(&self, largest_topic: usize) -> usize {
-        self.replica_fetch_max_bytes
-            .unwrap_or_else(|| AUTOMATIC_AT_LEAST.max(self.message_max_bytes).max(largest_topic))
+    /// `largest`, what other brokers and the topics in question take at most.
+    pub fn effective_replica_fetch_max_bytes(&self, largest: usize) -> usize {
+        self.replica_fetch_max_bytes.unwrap_or_else(|| AUTOMATIC_AT_LEAST.max(self.message_max_bytes).max(largest))
     }
 }
 

@@ -198,6 +198,7 @@ fn check_form(image: &Image, cluster_id: &str, wish: &Application) -> Result<(),
     if wish.listeners.is_empty() {
         return invalid("it names no listener, so that nobody could reach it");
     }
+    check_reachable(image, wish)?;
     if wish.extras.message_max_bytes == 0 {
         return invalid("it does not tell its message.max.bytes: only Jackdaw's brokers can join this cluster");
     }
@@ -214,6 +215,30 @@ fn check_form(image: &Image, cluster_id: &str, wish: &Application) -> Result<(),
         }
     }
     Ok(())
+}
+
+/// Two brokers have to reach each other. One that was alone did not need to say where it is.
+fn check_reachable(image: &Image, wish: &Application) -> Result<(), RegistrationError> {
+    let broker = wish.broker;
+    let mut others = image.brokers.iter().filter(|(id, _)| **id != broker).peekable();
+    if others.peek().is_none() {
+        return Ok(());
+    }
+    let nowhere = |listeners: &[Endpoint]| listeners.iter().find(|listener| listener.host.is_empty()).cloned();
+    let invalid = |reason: String| Err(RegistrationError::Invalid { broker, reason });
+    if let Some(Endpoint { name, port, .. }) = nowhere(&wish.listeners) {
+        return invalid(format!(
+            "its listener {name} takes connections on every address of its machine, and says none that the other brokers could reach \
+             it by: start it with advertised.listeners={name}://HOST:{port}"
+        ));
+    }
+    match others.find_map(|(id, known)| Some((id, nowhere(&known.registration.listeners)?))) {
+        None => Ok(()),
+        Some((id, Endpoint { name, port, .. })) => invalid(format!(
+            "broker {id}, which was alone until now, does not say where other brokers reach it: start broker {id} again with \
+             advertised.listeners={name}://HOST:{port} first"
+        )),
+    }
 }
 
 /// Another process was this node. A port can be had by one process only: where the new one listens at the old one's
@@ -250,6 +275,8 @@ pub struct Beat {
     pub want_fence: bool,
     /// It wants to stop.
     pub want_shut_down: bool,
+    /// Whether all its log directories are cordoned, if it says.
+    pub cordoned: Option<bool>,
     /// Partitions that it cannot serve, since their log directory has failed.
     pub offline: Vec<(Uuid, i32)>,
 }
@@ -332,6 +359,9 @@ pub fn beat(image: &Image, beat: &Beat, defaults: ElectionDefaults) -> Result<Ve
             verdict.records.push(Record::BrokerFenced { broker, epoch, defaults });
         }
         _ => {}
+    }
+    if let Some(cordoned) = beat.cordoned.filter(|cordoned| *cordoned != known.cordoned) {
+        verdict.records.push(Record::BrokerCordoned { broker, epoch, cordoned });
     }
     verdict.records.extend(offline_records(image, beat, defaults));
     Ok(verdict)

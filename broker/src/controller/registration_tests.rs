@@ -139,6 +139,26 @@ fn the_size_rule_stands_at_this_door() {
 }
 
 #[test]
+fn two_brokers_must_know_where_the_other_one_is() {
+    let nowhere = |mut wish: Application| {
+        wish.listeners[0].host.clear();
+        wish
+    };
+    let refused = |catalog: &Catalog, wish: &Application| {
+        register(catalog.image(), "c", Presence::Gone, wish, DEFAULTS).unwrap_err().to_string()
+    };
+    let (catalog, _) = three();
+    let error = refused(&catalog, &nowhere(wish(4)));
+    assert!(error.contains("start it with advertised.listeners=L://HOST:9004"), "{error}");
+    // One alone need not say where it is, until another one comes.
+    let mut alone = Catalog::default();
+    let granted = register(alone.image(), "c", Presence::Gone, &nowhere(wish(1)), DEFAULTS).unwrap();
+    granted.records.iter().for_each(|record| alone.apply(record).unwrap());
+    let error = refused(&alone, &wish(2));
+    assert!(error.contains("start broker 1 again with advertised.listeners=L://HOST:9001"), "{error}");
+}
+
+#[test]
 fn a_clean_stop_is_proven_by_the_epoch_that_it_left() {
     let (catalog, epochs) = three();
     for (previous, expected) in [(-1, true), (epochs[0] + 1, true), (epochs[0], false)] {
@@ -214,6 +234,24 @@ fn partitions_on_a_failed_disk_go_to_those_who_have_them_and_stay_where_nobody_h
     assert_eq!(partition(&catalog, 2).leader, 1);
     assert!(say(&mut catalog, &report).records.is_empty());
     assert!(catalog.image().is_active(1), "its other disks serve");
+}
+
+#[test]
+fn a_broker_whose_directories_are_all_cordoned_is_known_as_such_by_every_controller_and_after_it_registers_again() {
+    let (mut catalog, epochs) = three();
+    let cordoned = |catalog: &Catalog| catalog.image().brokers[&1].cordoned;
+    let told = Beat { cordoned: Some(true), ..beat_of(1, epochs[0]) };
+    assert_eq!(say(&mut catalog, &told).records.len(), 1);
+    assert!(cordoned(&catalog));
+    assert!(say(&mut catalog, &told).records.is_empty());
+    assert!(say(&mut catalog, &beat_of(1, epochs[0])).records.is_empty(), "one that does not say changes nothing");
+    // The next controller may start from a snapshot.
+    let image = crate::topics::snapshot::decode(&crate::topics::snapshot::encode(catalog.image())).unwrap();
+    assert!(image.brokers[&1].cordoned && !image.brokers[&2].cordoned);
+    let epoch = join(&mut catalog, &again(1, epochs[0]));
+    assert!(cordoned(&catalog));
+    say(&mut catalog, &Beat { cordoned: Some(false), ..beat_of(1, epoch) });
+    assert!(!cordoned(&catalog));
 }
 
 #[test]

@@ -89,8 +89,13 @@ fn topic_sizes(image: &Image) -> impl Iterator<Item = (&str, u64)> {
 
 /// The largest batch that anything accepts: what `replica.fetch.max.bytes` follows where it is not set.
 pub fn largest_batch(image: &Image) -> u64 {
-    let brokers = all_sizes(image).map(|sizes| sizes.message);
-    brokers.chain(topic_sizes(image).map(|(_, bytes)| bytes)).max().unwrap_or(0)
+    topic_sizes(image).map(|(_, bytes)| bytes).max().unwrap_or(0).max(largest_of_brokers(image))
+}
+
+/// The largest batch that any broker accepts for a topic without a setting of its own: a leader goes by its own
+/// `message.max.bytes`, which may be more than that of its followers.
+pub fn largest_of_brokers(image: &Image) -> u64 {
+    all_sizes(image).map(|sizes| sizes.message).max().unwrap_or(0)
 }
 
 fn check_pair(fetcher: &Sizes, accepts: impl FnOnce() -> Accepts, bytes: u64) -> Result<(), SizeConflict> {

@@ -126,14 +126,32 @@ pub struct Fetch {
 #[derive(Debug)]
 enum Kind {
     Sessionless,
-    Full { by_topic_id: bool, privileged: bool },
-    Incremental { session: Arc<Mutex<Session>>, epoch: i32, order: Vec<u64> },
+    Full {
+        by_topic_id: bool,
+        privileged: bool,
+    },
+    Incremental {
+        session: Arc<Mutex<Session>>,
+        epoch: i32,
+        order: Vec<u64>,
+        /// The high watermarks that a follower was told.
+        told: Vec<i64>,
+    },
 }
 
 impl Fetch {
     /// The partitions to read, in the order in which to serve them.
     pub fn wanted(&self) -> &[Wanted] {
         &self.wanted
+    }
+
+    /// The high watermark that a follower was last told of the `index`-th of the wanted partitions; -1 where it was told of
+    /// none. `None` for a consumer, and where nothing is remembered.
+    pub fn told(&self, index: usize) -> Option<i64> {
+        match &self.kind {
+            Kind::Incremental { told, .. } => told.get(index).copied(),
+            Kind::Sessionless | Kind::Full { .. } => None,
+        }
     }
 
     /// Whether the response lists only what changed. If so, an answer may be empty.
@@ -322,8 +340,12 @@ impl Sessions {
         let order: Vec<u64> = state.partitions.keys().copied().collect();
         let wanted = state.partitions.values().map(|cached| cached.wanted.clone()).collect();
         let epoch = state.epoch;
+        let told = match state.privileged {
+            true => state.partitions.values().map(|cached| cached.high_watermark).collect(),
+            false => Vec::new(),
+        };
         drop(state);
-        Ok(Fetch { wanted, kind: Kind::Incremental { session, epoch, order } })
+        Ok(Fetch { wanted, kind: Kind::Incremental { session, epoch, order, told } })
     }
 
     /// Decides what to send. `outcomes[i]` belongs to `fetch.wanted()[i]`; there must be one for each.
@@ -335,7 +357,7 @@ impl Sessions {
                 let session_id = self.create(fetch.wanted, outcomes, by_topic_id, privileged, now_ms);
                 Ok(Finished { session_id, send: Send::All })
             }
-            Kind::Incremental { session, epoch, order } => {
+            Kind::Incremental { session, epoch, order, told: _ } => {
                 let mut session = session.lock();
                 if session.epoch != epoch {
                     return Err(SessionError::InvalidEpoch { session_id: session.id });

@@ -188,7 +188,7 @@ impl Connection {
         if self.run.is_empty() {
             return Ok(());
         }
-        self.run.finish(&self.broker, &mut self.answers).map_err(Closing::Request)
+        self.run.finish(&self.broker, &self.info, &mut self.answers).map_err(Closing::Request)
     }
 
     /// A frame that outgrows the read buffer needs its share of the budget for requests in flight.

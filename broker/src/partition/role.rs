@@ -10,9 +10,9 @@ use jackdaw_storage::{AppendError, StorageError};
 use parking_lot::Mutex;
 
 use super::{NotDurable, Partition};
-use crate::replication::{Followed, View};
 use crate::replication::follower;
 use crate::replication::leader::{Answer, FetchRefused, Follower, Leader, Proposal, Surroundings};
+use crate::replication::{Followed, View};
 use crate::topics::image::PartitionImage;
 
 /// Why a request is not for this replica.

@@ -150,7 +150,8 @@ impl Fetcher {
             let followed = followed.clone();
             blocking(move || round::sync(&followed)).await;
         }
-        let largest = |topics: usize| self.broker.config().effective_replica_fetch_max_bytes(topics);
+        let of_brokers = self.broker.topics.view().largest_batch();
+        let largest = |topic: usize| self.broker.config().effective_replica_fetch_max_bytes(topic.max(of_brokers));
         let wanted = round::wanted(&followed, largest);
         for (key, followed) in followed.iter().filter(|(key, _)| !wanted.contains_key(key)) {
             self.back_off(*key, followed.epoch);

@@ -141,7 +141,9 @@ pub(super) fn take(followed: &Followed, data: PartitionData, now_ms: i64) -> Out
         Ok(true) => Outcome::Fine { bytes: 0, lag: (data.high_watermark - partition.log().log_end_offset()).max(0) },
         Ok(false) | Err(StorageError::Deleted { .. }) => Outcome::Gone,
         Err(error) => {
-            tracing::error!(%topic, partition = index, %error, "a replica cannot be cut");
+            if is_news(partition) {
+                tracing::error!(%topic, partition = index, %error, "a replica cannot be cut");
+            }
             Outcome::BackOff
         }
     }
@@ -174,10 +176,18 @@ fn append(followed: &Followed, answer: &Answer, records: Bytes, now_ms: i64) -> 
         // Asked again, it goes to where the log is now.
         Err(AppendError::Storage(StorageError::Moved { .. })) => Outcome::Fine { bytes: 0, lag: 0 },
         Err(error) => {
-            tracing::error!(%topic, partition = index, %error, "the leader's records are not appended");
+            if is_news(partition) {
+                tracing::error!(%topic, partition = index, %error, "the leader's records are not appended");
+            }
             Outcome::BackOff
         }
     }
+}
+
+/// Whether a failure is news: not where the broker is stopping, or has told already what became of the directory.
+fn is_news(partition: &Partition) -> bool {
+    let flusher = partition.flusher();
+    flusher.dir().is_online() && !flusher.dir().is_closing()
 }
 
 /// Takes over the high watermark and the log start that came with records, once those are on the disk.

@@ -14,6 +14,7 @@ use super::leader::Proposal;
 use super::throttle::Throttle;
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::controller::size_rule;
 use crate::partition::{Duty, Partition};
 use crate::topics::image::Image;
 
@@ -50,6 +51,7 @@ pub struct View {
     lag_max: Duration,
     selects_by_rack: bool,
     brokers: ArcSwap<Brokers>,
+    largest_batch: AtomicUsize,
     /// Partitions that this broker leads and that others follow.
     followed: AtomicUsize,
     wishes: Mutex<Vec<Wish>>,
@@ -70,6 +72,7 @@ impl View {
             lag_max: Duration::from_millis(config.replica_lag_time_max_ms),
             selects_by_rack: selects_by_rack(config.get("replica.selector.class")),
             brokers: ArcSwap::default(),
+            largest_batch: AtomicUsize::new(0),
             followed: AtomicUsize::new(0),
             wishes: Mutex::default(),
             wished: Notify::new(),
@@ -104,6 +107,11 @@ impl View {
         self.selects_by_rack
     }
 
+    /// The largest batch that any broker takes for a topic that has no `max.message.bytes` of its own.
+    pub fn largest_batch(&self) -> usize {
+        self.largest_batch.load(Ordering::Relaxed)
+    }
+
     /// The brokers as of now.
     pub fn brokers(&self) -> Guard<Arc<Brokers>> {
         self.brokers.load()
@@ -125,6 +133,8 @@ impl View {
         if let Some(own) = brokers.get(&self.node) {
             self.node_epoch.store(own.epoch, Ordering::Release);
         }
+        let largest = usize::try_from(size_rule::largest_of_brokers(image)).unwrap_or(usize::MAX);
+        self.largest_batch.store(largest, Ordering::Relaxed);
         if **self.brokers.load() != brokers {
             self.brokers.store(Arc::new(brokers));
         }

@@ -5,6 +5,7 @@
 //! it: `storage` keeps that agenda. Only where something is are the groups' committed offsets asked for: those named in `retention.hold.groups` keep segments, all others are told of in a warning and in
 //! the metrics, before the records go and when they went.
 
+mod elsewhere;
 mod tells;
 
 use std::collections::HashSet;
@@ -15,7 +16,7 @@ use jackdaw_storage::{Dropped, Hold, Outlook, Reason};
 
 use crate::broker::Broker;
 use crate::config::TopicConfig;
-use crate::coordinator::CommittedOffset;
+use crate::coordinator::{CommittedOffset, CommittedOffsets};
 use crate::limits;
 use crate::metrics::AtRisk;
 use crate::partition::Partition;
@@ -69,7 +70,10 @@ impl<'a> Round<'a> {
         if !found.is_empty() {
             let topics: HashSet<Arc<str>> = found.iter().map(|(partition, _)| partition.topic().clone()).collect();
             // Groups that are not loaded yet may hold something: the next round is soon enough.
-            let Some(committed) = self.broker.groups.committed(&topics) else { return };
+            let Some(mut committed) = self.broker.groups.committed(&topics) else { return };
+            // A group whose coordinator does not answer is held as one that has read nothing.
+            let elsewhere = elsewhere::committed(self.broker, &topics);
+            add(&mut committed, tokio::runtime::Handle::current().block_on(elsewhere));
             for (partition, outlook) in &found {
                 let key = (partition.topic().clone(), partition.index());
                 self.enforce(partition, *outlook, committed.get(&key).map_or(&[], Vec::as_slice));
@@ -180,6 +184,18 @@ impl<'a> Round<'a> {
             self.silent += 1;
         }
         may
+    }
+}
+
+/// Adds what other brokers know of groups that this one does not know.
+fn add(committed: &mut CommittedOffsets, elsewhere: CommittedOffsets) {
+    for (place, others) in elsewhere {
+        let known = committed.entry(place).or_default();
+        for other in others {
+            if !known.iter().any(|own| own.group == other.group) {
+                known.push(other);
+            }
+        }
     }
 }
 

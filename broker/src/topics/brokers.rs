@@ -37,7 +37,10 @@ impl Catalog {
             known.is_some_and(|known| known.registration.dirs.iter().any(|dir| !registration.dirs.contains(dir)));
         let was_cached = known.is_some_and(|known| known.registration.write_caching);
         let cached = was_cached || registration.write_caching;
-        let now = BrokerImage { registration: registration.clone(), fenced: true, in_controlled_shutdown: false };
+        // So it is until a heartbeat says otherwise.
+        let cordoned = known.is_some_and(|known| known.cordoned);
+        let registration = registration.clone();
+        let now = BrokerImage { registration, fenced: true, in_controlled_shutdown: false, cordoned };
         Arc::make_mut(&mut self.image_mut().brokers).insert(broker, now);
         self.follow(broker, Event::Registered { unclean, everything, cached }, defaults);
     }
@@ -62,6 +65,11 @@ impl Catalog {
     ) -> Result<(), ApplyError> {
         self.known(broker, epoch)?.in_controlled_shutdown = true;
         self.follow(broker, Event::ShuttingDown, defaults);
+        Ok(())
+    }
+
+    pub(super) fn cordon(&mut self, broker: i32, epoch: i64, cordoned: bool) -> Result<(), ApplyError> {
+        self.known(broker, epoch)?.cordoned = cordoned;
         Ok(())
     }
 

@@ -228,17 +228,7 @@ impl Catalog {
                     partition.leader_epoch = partition.leader_epoch.max(*epoch);
                 }
             })?,
-            Record::TopicRemoved { id } => {
-                let topic = self.image.remove(*id).ok_or(ApplyError::UnknownTopic(*id))?;
-                if let Some(key) = names::collision_key(&topic.name)
-                    && let Some(names) = self.colliding.get_mut(&key)
-                {
-                    names.remove(&topic.name);
-                    if names.is_empty() {
-                        self.colliding.remove(&key);
-                    }
-                }
-            }
+            Record::TopicRemoved { id } => self.remove_topic(*id)?,
             Record::TopicConfigsChanged { id, configs } => self.edit(*id, |topic| topic.configs = configs.clone())?,
             Record::BrokerConfigsChanged { broker: None, configs } => {
                 self.image.cluster_configs = Arc::new(configs.clone());
@@ -269,12 +259,26 @@ impl Catalog {
             Record::BrokerInControlledShutdown { broker, epoch, defaults } => {
                 self.begin_shutdown(*broker, *epoch, *defaults)?;
             }
+            Record::BrokerCordoned { broker, epoch, cordoned } => self.cordon(*broker, *epoch, *cordoned)?,
             Record::BrokerUnregistered { broker } => self.unregister(*broker)?,
             Record::LogDirsChanged { broker, dirs } => {
                 Arc::make_mut(&mut self.image.log_dirs).insert(*broker, dirs.clone());
             }
         }
         self.image.version += 1;
+        Ok(())
+    }
+
+    fn remove_topic(&mut self, id: Uuid) -> Result<(), ApplyError> {
+        let topic = self.image.remove(id).ok_or(ApplyError::UnknownTopic(id))?;
+        if let Some(key) = names::collision_key(&topic.name)
+            && let Some(names) = self.colliding.get_mut(&key)
+        {
+            names.remove(&topic.name);
+            if names.is_empty() {
+                self.colliding.remove(&key);
+            }
+        }
         Ok(())
     }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::image::{Configs, Image};
 use super::record::Record;
 use super::{AlterConfigsError, Topics};
+use crate::config::dynamic;
 use crate::config::{ConfigError, ConfigErrors, TopicConfig, size_rule};
 
 /// Why settings of a broker were not changed.
@@ -43,7 +44,8 @@ impl Topics {
         match broker {
             None => all.clone_from(&after),
             Some(id) if id == self.node_id => own.clone_from(&after),
-            Some(_) => {}
+            // How its settings go together, that broker alone knows: it has a file of its own.
+            Some(_) => dynamic::check_types(&after).map_err(AlterBrokerConfigsError::Invalid)?,
         }
         self.config.load().with_dynamic(all, own).map_err(AlterBrokerConfigsError::Invalid)?;
         if validate_only || after == before {
@@ -174,6 +176,8 @@ mod tests {
         let (topics, config) = open(dir.path(), &[]).unwrap();
         let refused = set(&topics, None, one("message.max.bytes", "many"));
         assert!(matches!(refused, Err(AlterBrokerConfigsError::Invalid(_))));
+        let of_another = set(&topics, Some(2), one("log.cleaner.backoff.ms", "abc"));
+        assert!(matches!(of_another, Err(AlterBrokerConfigsError::Invalid(_))), "no broker would take it");
         topics.alter_broker_configs::<Infallible>(None, true, |_| Ok(one("message.max.bytes", "5"))).unwrap();
         assert_eq!(config.load().message_max_bytes, 1_048_588);
         assert!(topics.image().cluster_configs.is_empty());

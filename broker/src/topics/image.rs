@@ -86,6 +86,8 @@ pub struct BrokerImage {
     pub fenced: bool,
     /// It is about to stop, and may not lead.
     pub in_controlled_shutdown: bool,
+    /// `cordoned.log.dirs` names all that it has: it gets no new partition.
+    pub cordoned: bool,
 }
 
 impl BrokerImage {

@@ -179,6 +179,7 @@ impl Touched {
             | Record::GroupConfigsChanged { .. }
             | Record::ProducerIdsAllocated { .. }
             | Record::FeatureLevelChanged { .. }
+            | Record::BrokerCordoned { .. }
             | Record::LogDirsChanged { .. } => {}
             Record::BrokerStarted { .. }
             | Record::BrokerRegistered { .. }
@@ -284,8 +285,11 @@ mod tests {
 
     #[test]
     fn changes_of_many_partitions_are_commands_of_bounded_size_and_all_else_is_one() {
-        let changed =
-            |partition| Record::PartitionChanged { id: Uuid::from_u128(1), partition, state: PartitionState::default() };
+        let changed = |partition| Record::PartitionChanged {
+            id: Uuid::from_u128(1),
+            partition,
+            state: PartitionState::default(),
+        };
         let many: Vec<Record> = (0..2_500).map(changed).collect();
         let sizes = |records: &[Record]| by_command(records).map(<[Record]>::len).collect::<Vec<_>>();
         assert_eq!(sizes(&many), [1_000, 1_000, 500]);

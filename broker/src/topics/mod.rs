@@ -305,13 +305,6 @@ impl Topics {
         self.dirs.iter().any(|flusher| flusher.dir().is_online())
     }
 
-    /// Whether `cordoned.log.dirs` names the `dir`-th log directory.
-    pub fn is_cordoned(&self, dir: usize) -> bool {
-        let config = self.config.load();
-        let path = self.dirs[dir].dir().path();
-        config.cordoned_log_dirs.iter().any(|entry| entry == "*" || std::path::Path::new(entry) == path)
-    }
-
     /// Creates topics, each or none of its partitions; results are in the order of `commands`. With `validate_only`
     /// nothing changes. Waits for the disk.
     pub fn create(&self, commands: &[CreateTopic], validate_only: bool) -> Vec<Result<CreatedTopic, CreateTopicError>> {
@@ -480,10 +473,12 @@ impl Topics {
         if brokers.is_empty() {
             brokers.push(Broker { id: self.node_id, rack: None, state: State::Active });
         }
-        // A broker whose directories are all cordoned takes no new partition (KIP-1066).
-        if (0..self.dirs.len()).all(|dir| self.is_cordoned(dir)) {
-            brokers.retain(|broker| broker.id != self.node_id);
-        }
+        // A broker whose directories are all cordoned takes no new partition (KIP-1066). Of itself this one knows at once.
+        let is_cordoned = |id: i32| match id == self.node_id {
+            true => self.is_all_cordoned(),
+            false => image.brokers.get(&id).is_some_and(|known| known.cordoned),
+        };
+        brokers.retain(|broker| !is_cordoned(broker.id));
         Rules {
             brokers,
             default_partitions: config.num_partitions,
@@ -560,6 +555,7 @@ fn ids(records: &[Record]) -> Vec<Uuid> {
         | Record::BrokerFenced { .. }
         | Record::BrokerUnfenced { .. }
         | Record::BrokerInControlledShutdown { .. }
+        | Record::BrokerCordoned { .. }
         | Record::BrokerUnregistered { .. }
         | Record::LogDirsChanged { .. } => None,
     };

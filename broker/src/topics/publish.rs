@@ -174,6 +174,18 @@ impl Topics {
         failed
     }
 
+    /// Whether `cordoned.log.dirs` names the `dir`-th log directory.
+    pub fn is_cordoned(&self, dir: usize) -> bool {
+        let config = self.config.load();
+        let path = self.dirs[dir].dir().path();
+        config.cordoned_log_dirs.iter().any(|entry| entry == "*" || std::path::Path::new(entry) == path)
+    }
+
+    /// Whether it names all of them: this broker takes no new partition.
+    pub fn is_all_cordoned(&self) -> bool {
+        !self.dirs.is_empty() && (0..self.dirs.len()).all(|dir| self.is_cordoned(dir))
+    }
+
     fn candidates(&self, registry: &Registry) -> Vec<Candidate> {
         let candidate = |(dir, flusher): (usize, &Arc<Flusher>)| Candidate {
             partitions: 0,

@@ -234,6 +234,7 @@ impl MetadataQuorum {
             let (sender, receiver) = std::sync::mpsc::sync_channel::<()>(1);
             let quorum = quorum.clone();
             self.handle.spawn(async move {
+                quorum.compact_before_stop().await;
                 quorum.shutdown().await;
                 drop(sender);
             });

@@ -61,7 +61,8 @@ pub enum Record {
     ProducerIdsAllocated { broker: i32, next: i64 },
     /// A finalized feature.
     FeatureLevelChanged { name: String, level: i16 },
-    /// A broker came up: it leads its partitions in a new epoch, so that clients notice what a crash cost.
+    /// A broker came up: it leads its partitions in a new epoch. Not written any more, but in every metadata log that a
+    /// node alone takes over ([`Store`](super::store::Store)).
     BrokerStarted { broker: i32 },
     /// A broker came, or came back. It is fenced, and leads nothing, until [`Record::BrokerUnfenced`].
     BrokerRegistered {
@@ -78,6 +79,8 @@ pub enum Record {
     BrokerUnfenced { broker: i32, epoch: i64, defaults: ElectionDefaults },
     /// The broker asks to stop: it leaves every ISR that has others, and others lead what they can.
     BrokerInControlledShutdown { broker: i32, epoch: i64, defaults: ElectionDefaults },
+    /// All log directories of the broker are cordoned from now on, or not all any more (KIP-1066).
+    BrokerCordoned { broker: i32, epoch: i64, cordoned: bool },
     /// The broker is none of the cluster any more.
     BrokerUnregistered { broker: i32 },
     /// The log directories of a broker from now on, by their ids, with the path that each had: what is not in any of
@@ -249,6 +252,7 @@ mod tests {
             Record::BrokerFenced { broker: 1, epoch: 7, defaults: DEFAULTS },
             Record::BrokerUnfenced { broker: 1, epoch: 7, defaults: DEFAULTS },
             Record::BrokerInControlledShutdown { broker: 1, epoch: 7, defaults: DEFAULTS },
+            Record::BrokerCordoned { broker: 1, epoch: 7, cordoned: true },
             Record::BrokerUnregistered { broker: 1 },
             Record::LogDirsChanged { broker: 1, dirs: BTreeMap::from([("id".to_owned(), "/data".to_owned())]) },
         ] {

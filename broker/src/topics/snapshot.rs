@@ -56,6 +56,8 @@ struct StoredBroker {
     registration: Registration,
     fenced: bool,
     in_controlled_shutdown: bool,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    cordoned: bool,
 }
 
 /// Bytes that are no snapshot which this release can take.
@@ -190,13 +192,13 @@ fn load_topic(topic: StoredTopic, known: &mut HashMap<Vec<i32>, Arc<[i32]>>) -> 
 }
 
 fn store_broker(broker: &BrokerImage) -> StoredBroker {
-    let BrokerImage { registration, fenced, in_controlled_shutdown } = broker.clone();
-    StoredBroker { registration, fenced, in_controlled_shutdown }
+    let BrokerImage { registration, fenced, in_controlled_shutdown, cordoned } = broker.clone();
+    StoredBroker { registration, fenced, in_controlled_shutdown, cordoned }
 }
 
 fn load_broker(broker: StoredBroker) -> BrokerImage {
-    let StoredBroker { registration, fenced, in_controlled_shutdown } = broker;
-    BrokerImage { registration, fenced, in_controlled_shutdown }
+    let StoredBroker { registration, fenced, in_controlled_shutdown, cordoned } = broker;
+    BrokerImage { registration, fenced, in_controlled_shutdown, cordoned }
 }
 
 #[cfg(test)]

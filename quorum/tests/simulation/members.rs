@@ -310,3 +310,48 @@ async fn members_come_and_go_under_faults_and_nothing_is_lost() {
         world.verify(&members).await;
     }
 }
+
+/// Ends whoever leads until this node does: it hears of it first.
+async fn lead(world: &mut World, wanted: u64) {
+    for _ in 0..20 {
+        let (leader, _) = world.leader().await;
+        if leader == wanted {
+            return;
+        }
+        world.crash(leader);
+        world.node(wanted).leader_connection_lost(leader);
+        world.leader().await;
+        world.start(leader).await;
+        world.pass(Duration::from_secs(1)).await;
+    }
+    panic!("node {wanted} never led");
+}
+
+/// Takes a node out, empties its disk, and adds it again.
+async fn replace(world: &mut World, id: u64) {
+    world.crash(id);
+    world.must(async |leader| leader.remove(id).await).await;
+    world.wipe(id);
+    world.join(id).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_catches_up_believes_a_leader_whose_directory_is_another_than_in_the_old_log() {
+    for seed in 0..2 {
+        let mut world = World::of(3, seed).await;
+        let (leader, _) = world.leader().await;
+        // The directories of all come into the log; then more than is brought at once to who catches up.
+        world.pass(Duration::from_secs(2)).await;
+        for _ in 0..300 {
+            world.say().await;
+        }
+        let first = if leader == 1 { 2 } else { 1 };
+        replace(&mut world, first).await;
+        world.say().await;
+        lead(&mut world, first).await;
+        // What it reads begins with the directory that the leader had before.
+        let second = if first == 3 { 2 } else { 3 };
+        replace(&mut world, second).await;
+        world.verify(&[1, 2, 3]).await;
+    }
+}

@@ -242,10 +242,10 @@ impl LogDir {
             return Err(error);
         }
         let root = self.shared.disk.root();
-        self.shared.disk.replace_file(
-            &root.join(CLEAN_SHUTDOWN),
-            &encode_clean_shutdown(self.broker_epoch.load(Ordering::Relaxed)),
-        )?;
+        // A start that the cluster refused ends the life before as cleanly as that had ended itself.
+        let epoch = Some(self.broker_epoch.load(Ordering::Relaxed)).filter(|epoch| *epoch >= 0);
+        let mark = encode_clean_shutdown(epoch.unwrap_or(self.previous_epoch));
+        self.shared.disk.replace_file(&root.join(CLEAN_SHUTDOWN), &mark)?;
         write_closed_index(&self.shared, &logs, self.threads)?;
         self.shared.disk.sync_dir(root)
     }
@@ -310,6 +310,12 @@ impl LogDir {
     /// Whether it still takes writes. A full directory is online.
     pub fn is_online(&self) -> bool {
         self.shared.disk.failure().is_none()
+    }
+
+    /// Whether nothing is appended or cut any more, because the directory is being closed.
+    #[must_use]
+    pub fn is_closing(&self) -> bool {
+        self.shared.disk.check_open().is_err()
     }
 
     /// The failure that took it offline.

@@ -47,6 +47,13 @@ impl OffsetIndex {
         self.len.store(len + 1, Ordering::Release);
     }
 
+    /// Drops an entry for that position, if it is the last one. While nobody reads.
+    pub(crate) fn drop_last(&self, position: u32) {
+        if self.last().is_some_and(|last| last.position == position) {
+            self.len.fetch_sub(1, Ordering::Release);
+        }
+    }
+
     fn get(&self, i: usize) -> Place {
         let (bucket, at) = locate(i);
         let raw = self

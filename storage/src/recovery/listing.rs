@@ -36,9 +36,13 @@ pub(super) fn file_size(request: &LoadRequest<'_>, base: i64, len: u64) -> Resul
     })
 }
 
+/// A segment that began above had no room for its offsets: no log has come so far, and such a name is none of ours.
+const BASE_MAX: i64 = i64::MAX - u32::MAX as i64;
+
 pub(super) fn base_of(name: &str, suffix: &str) -> Option<i64> {
     let (digits, found) = name.split_once('.')?;
-    (found == suffix && digits.len() == 20).then(|| digits.parse().ok()).flatten()
+    let base = (found == suffix && digits.len() == 20).then(|| digits.parse().ok()).flatten();
+    base.filter(|base| *base <= BASE_MAX)
 }
 
 /// Lists a partition directory, and removes what operations that were never finished left in it.

@@ -20,6 +20,20 @@ pub(crate) struct Scan {
     pub(crate) since_index: u64,
     /// Where and why the walk ended before the end of the file.
     pub(super) bad: Option<(u64, String)>,
+    /// Where the last batch begins, if offsets are missing before it: compaction took them, or the batch says what is not so.
+    pub(super) after_gap: Option<End>,
+}
+
+impl Scan {
+    /// What follows the last batch says that its offsets are not what they were, if anything may be wrong with them: then
+    /// it is no part of the log.
+    pub(super) fn doubt_last(&mut self, reason: &str) -> bool {
+        let Some(end) = self.after_gap.take() else { return false };
+        self.index.drop_last(end.size);
+        self.bad = Some((u64::from(end.size), format!("offsets are missing before this batch, and {reason}")));
+        self.end = end;
+        true
+    }
 }
 
 /// What the batches of a log say about it, taken in one after the other.
@@ -64,6 +78,7 @@ pub(super) fn scan(
         end: End { offset: base, size: 0 },
         since_index: 0,
         bad: None,
+        after_gap: None,
     };
     go_on(&mut scan, file, base, (0, size), checked_from, interval, take)?;
     Ok(scan)
@@ -119,7 +134,9 @@ fn go_on(
             Ok(None) => return Ok(()),
             Err(WalkError::Storage(error)) => return Err(error),
             Err(WalkError::Bad { position, reason }) => {
-                scan.bad = Some((position, reason));
+                if !(walker.is_disorder() && scan.doubt_last(&reason)) {
+                    scan.bad = Some((position, reason));
+                }
                 return Ok(());
             }
         };
@@ -133,6 +150,7 @@ fn go_on(
             scan.times.mark();
             scan.since_index = 0;
         }
+        scan.after_gap = (step.header.base_offset() > scan.end.offset).then_some(scan.end);
         let batch_size = step.header.size_in_bytes();
         scan.since_index += batch_size as u64;
         scan.end = End { offset: step.header.last_offset() + 1, size: step.position as u32 + batch_size as u32 };

@@ -73,7 +73,7 @@ impl Loader<'_> {
             return Ok(false);
         }
         let end = End { offset: walker.next_offset(), size };
-        if self.request.recovery_point.is_some_and(|point| end.offset < point) {
+        if self.request.recovery_point.is_some_and(|point| end.offset != point) {
             return Ok(false);
         }
         let (disk, path) = (Arc::clone(disk), Arc::clone(&self.request.path));
@@ -103,6 +103,10 @@ impl Loader<'_> {
         self.checked_bytes += file_len;
         if scan.bad.is_none() && u64::from(scan.end.size) < file_len {
             scan.bad = Some((u64::from(scan.end.size), "the file is larger than a segment can be".to_owned()));
+        }
+        let known_end = next_base.or(self.request.recovery_point).filter(|_| self.request.clean);
+        if scan.bad.is_none() && known_end.is_some_and(|end| scan.end.offset > end) {
+            scan.doubt_last("it reaches beyond the end");
         }
         self.look_behind_damage(&probe, &file, walked, next_base, &mut scan, &mut replay)?;
         let txns = std::mem::take(&mut replay.aborted);

@@ -3,28 +3,20 @@
 //! Each node gets the very `server.properties` that `benches/peers/kafka config` prints for Apache Kafka, with the test's own settings
 //! appended. Ports stay the same across restarts. Whatever waits does so for at most a minute, and says what it saw last.
 
+mod questions;
+
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use kafka_protocol::messages::create_topics_request::CreatableTopicConfig;
-use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
-use kafka_protocol::messages::metadata_response::{MetadataResponsePartition, MetadataResponseTopic};
-use kafka_protocol::messages::produce_response::PartitionProduceResponse;
-use kafka_protocol::messages::{
-    CreateTopicsRequest, DescribeQuorumRequest, MetadataRequest, MetadataResponse, ProduceRequest, TopicName,
-};
-use kafka_protocol::protocol::{Request, StrBytes};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-use crate::batch::{self, Batch, Record};
 use crate::broker::{binary, collect, repository};
-use crate::requests;
 use crate::wire::Client;
 
 /// No start, election or copy may take longer.
@@ -33,10 +25,37 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const ANSWER: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(10);
 
+/// Clusters of this process at a time. Each is three processes or more: where there are few cores, a third one would only make
+/// the others wait for an election that took too long.
+const AT_ONCE: usize = 2;
+
+/// The right to run a cluster.
+struct Permit;
+
+static RUNNING: (Mutex<usize>, Condvar) = (Mutex::new(0), Condvar::new());
+
+impl Permit {
+    fn wait() -> Permit {
+        let (running, ended) = &RUNNING;
+        let mut running = ended.wait_while(running.lock().unwrap(), |running| *running >= AT_ONCE).unwrap();
+        *running += 1;
+        Permit
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        let (running, ended) = &RUNNING;
+        *running.lock().unwrap() -= 1;
+        ended.notify_one();
+    }
+}
+
 /// How a cluster is started.
 #[derive(Clone)]
 pub struct ClusterOptions {
     nodes: i32,
+    others: i32,
     settings: Vec<String>,
     of_node: Vec<(i32, String)>,
     binary: PathBuf,
@@ -47,7 +66,26 @@ impl ClusterOptions {
     pub fn nodes(nodes: i32) -> ClusterOptions {
         let settings = ["offsets.topic.num.partitions=3", "group.initial.rebalance.delay.ms=0"];
         let settings = settings.iter().map(|setting| (*setting).to_owned()).collect();
-        ClusterOptions { nodes, settings, of_node: Vec::new(), binary: binary().to_owned() }
+        ClusterOptions { nodes, others: 0, settings, of_node: Vec::new(), binary: binary().to_owned() }
+    }
+
+    /// The same with exactly what is printed for Apache Kafka: no setting of the tests.
+    pub fn just_as_printed(nodes: i32) -> ClusterOptions {
+        ClusterOptions { settings: Vec::new(), ..ClusterOptions::nodes(nodes) }
+    }
+
+    /// So many more nodes, of the next ids, that are brokers and no controllers. They are not started with the others.
+    #[must_use]
+    pub fn and_brokers(mut self, others: i32) -> ClusterOptions {
+        self.others = others;
+        self
+    }
+
+    /// A listener INTERNAL of each node for the other brokers, at [`Cluster::internal_address`]; PLAINTEXT is for clients alone.
+    #[must_use]
+    pub fn separate_listeners(mut self) -> ClusterOptions {
+        self.settings.push("inter.broker.listener.name=INTERNAL".to_owned());
+        self
     }
 
     /// A setting of every node.
@@ -66,24 +104,22 @@ impl ClusterOptions {
 
     /// Writes the files of every node and starts none.
     pub fn prepare(self) -> Cluster {
+        let permit = Permit::wait();
         let root = TempDir::new().unwrap();
-        let port = free_ports(self.nodes);
-        let nodes = (1..=self.nodes).map(|id| Node::prepare(&self, root.path(), id, port)).collect();
-        Cluster { nodes, binary: self.binary, _root: root }
+        let port = free_ports(self.nodes + self.others);
+        let nodes = (1..=self.nodes + self.others).map(|id| Node::prepare(&self, root.path(), id, port)).collect();
+        Cluster { nodes, binary: self.binary, _root: root, _permit: permit }
     }
 
     /// Starts all nodes at once, and waits until each says that it is ready.
     pub fn start(self) -> Cluster {
+        let count = self.nodes;
         let mut cluster = self.prepare();
-        for id in cluster.ids() {
-            cluster.launch(id);
-        }
-        for id in cluster.ids() {
-            cluster.wait_ready(id);
-        }
+        (1..=count).for_each(|id| cluster.launch(id));
+        (1..=count).for_each(|id| cluster.wait_ready(id));
         cluster.wait_for("every broker to be in the metadata", |cluster| {
             let known = cluster.metadata(None)?;
-            (known.brokers.len() == cluster.nodes.len()).then_some(())
+            (known.brokers.len() == usize::try_from(count).unwrap()).then_some(())
         });
         cluster
     }
@@ -95,6 +131,7 @@ struct Node {
     data_dir: PathBuf,
     address: SocketAddr,
     controller: SocketAddr,
+    internal: SocketAddr,
     child: Option<Child>,
     said: Arc<Mutex<String>>,
     readers: Vec<JoinHandle<()>>,
@@ -112,20 +149,35 @@ impl Node {
         assert!(printed.status.success(), "{}", String::from_utf8_lossy(&printed.stderr));
         let mut text = String::from_utf8(printed.stdout).expect("properties are text");
         let own = options.of_node.iter().filter(|(node, _)| *node == id).map(|(_, setting)| setting);
-        for setting in options.settings.iter().chain(own) {
+        let offset = u16::try_from(id).unwrap();
+        let [client, controller, internal] = [port + offset - 1, port + 100 + offset, port + 200 + offset]
+            .map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
+        let mut add = |setting: &str| {
             text.push_str(setting);
             text.push('\n');
+        };
+        let mut listeners = vec![format!("PLAINTEXT://{client}")];
+        if options.settings.iter().any(|setting| setting == "inter.broker.listener.name=INTERNAL") {
+            listeners.push(format!("INTERNAL://{internal}"));
+            add("listener.security.protocol.map=PLAINTEXT:PLAINTEXT,INTERNAL:PLAINTEXT,CONTROLLER:PLAINTEXT");
         }
+        if id > options.nodes {
+            add("process.roles=broker");
+            add(&format!("listeners={}", listeners.join(",")));
+        } else if listeners.len() > 1 {
+            add(&format!("listeners={},CONTROLLER://{controller}", listeners.join(",")));
+        }
+        options.settings.iter().chain(own).for_each(|setting| add(setting));
         let dir = root.join(id.to_string());
         std::fs::create_dir_all(&dir).unwrap();
         let config = dir.join("server.properties");
         std::fs::write(&config, text).unwrap();
-        let offset = u16::try_from(id).unwrap();
         Node {
             config,
             data_dir: dir.join("data"),
-            address: SocketAddr::from(([127, 0, 0, 1], port + offset - 1)),
-            controller: SocketAddr::from(([127, 0, 0, 1], port + 100 + offset)),
+            address: client,
+            controller,
+            internal,
             child: None,
             said: Arc::default(),
             readers: Vec::new(),
@@ -153,6 +205,8 @@ pub struct Cluster {
     nodes: Vec<Node>,
     binary: PathBuf,
     _root: TempDir,
+    /// Given back last, when the processes are gone.
+    _permit: Permit,
 }
 
 impl Cluster {
@@ -182,6 +236,11 @@ impl Cluster {
     /// Where the other controllers connect.
     pub fn controller_address(&self, id: i32) -> SocketAddr {
         self.node(id).controller
+    }
+
+    /// Where the other brokers connect, with [`ClusterOptions::separate_listeners`].
+    pub fn internal_address(&self, id: i32) -> SocketAddr {
+        self.node(id).internal
     }
 
     /// All client addresses, separated by commas.
@@ -252,6 +311,48 @@ impl Cluster {
         self.wait_ready(id);
     }
 
+    /// Starts a node that must end by itself and say why: all that it said.
+    pub fn refused(&mut self, id: i32) -> String {
+        self.launch(id);
+        let deadline = Instant::now() + PATIENCE;
+        while self.is_running(id) {
+            assert!(Instant::now() < deadline, "node {id} should have refused to run:\n{}", self.all_said());
+            std::thread::sleep(PAUSE);
+        }
+        let status = self.node_mut(id).reap().expect("it was started");
+        assert!(!status.success(), "node {id} should have refused to run:\n{}", self.said(id));
+        self.said(id)
+    }
+
+    /// A command of the program under test, about this cluster; what it printed.
+    pub fn jackdaw(&self, args: &[&str]) -> String {
+        self.try_jackdaw(args).unwrap_or_else(|said| panic!("jackdaw {args:?}: {said}\n{}", self.all_said()))
+    }
+
+    /// The same of a command that may be refused: then what it said.
+    ///
+    /// # Errors
+    /// It ended with another status than 0.
+    pub fn try_jackdaw(&self, args: &[&str]) -> Result<String, String> {
+        let output = Command::new(&self.binary).args(args).args(["-b", &self.bootstrap()]).output().unwrap();
+        let (said, complained) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        if output.status.success() { Ok(said.into_owned()) } else { Err(format!("{said}{complained}")) }
+    }
+
+    /// What an operator does who gives a node a new, empty disk: a voter that has forgotten its votes leaves the quorum before
+    /// it starts, and comes back to it afterwards.
+    pub fn replace_disk(&mut self, id: i32) {
+        self.wipe(id);
+        let (node, address) = (id.to_string(), self.controller_address(id).to_string());
+        self.jackdaw(&["cluster", "remove-voter", &node, "--yes"]);
+        self.launch(id);
+        // Whoever adds it asks it first who it is: it may not listen yet.
+        self.wait_for("the emptied node to be a voter again", |cluster| {
+            cluster.try_jackdaw(&["cluster", "add-voter", &node, &address]).ok()
+        });
+        self.wait_ready(id);
+    }
+
     /// SIGKILL: nothing is flushed, closed or said.
     pub fn kill(&mut self, id: i32) {
         self.signal(id, Signal::KILL);
@@ -277,9 +378,21 @@ impl Cluster {
         self.node_mut(id).reap().expect("it was started")
     }
 
-    /// SIGSTOP: connections stay open, nothing answers.
+    /// SIGSTOP: connections stay open, nothing answers. Returns when every thread has stopped: on a busy machine, that is not at
+    /// once, and until then the node goes on.
     pub fn pause(&self, id: i32) {
         self.signal(id, Signal::STOP);
+        let threads = format!("/proc/{}/task", self.pid(id));
+        let is_stopped = |thread: std::io::Result<std::fs::DirEntry>| {
+            let status = thread.and_then(|thread| std::fs::read_to_string(thread.path().join("stat")));
+            // `pid (name) state ...`; one that has ended meanwhile runs no more either.
+            status.map_or(true, |status| status.rsplit(") ").next().is_some_and(|rest| rest.starts_with('T')))
+        };
+        let deadline = Instant::now() + PATIENCE;
+        while !std::fs::read_dir(&threads).unwrap().all(is_stopped) {
+            assert!(Instant::now() < deadline, "node {id} did not stop running");
+            std::thread::sleep(PAUSE);
+        }
     }
 
     /// SIGCONT.
@@ -334,146 +447,6 @@ impl Cluster {
     }
 }
 
-/// Questions to whoever answers.
-impl Cluster {
-    /// Sends a request to one node; none if it is not there or does not answer.
-    pub fn ask<R: Request>(&self, id: i32, version: i16, request: &R) -> Option<R::Response> {
-        Client::try_connect(self.address(id))?.try_call(version, request, ANSWER)
-    }
-
-    /// The first answer of any node.
-    pub fn ask_any<R: Request>(&self, version: i16, request: &R) -> Option<R::Response> {
-        self.ids().into_iter().find_map(|id| self.ask(id, version, request))
-    }
-
-    /// What the first node that answers knows; of one topic, or of all.
-    pub fn metadata(&self, topic: Option<&str>) -> Option<MetadataResponse> {
-        self.ids().into_iter().find_map(|id| self.metadata_of(id, topic))
-    }
-
-    /// What one node knows.
-    pub fn metadata_of(&self, id: i32, topic: Option<&str>) -> Option<MetadataResponse> {
-        let wanted = topic.map(|name| vec![MetadataRequestTopic::default().with_name(Some(requests::topic(name)))]);
-        let request = MetadataRequest::default().with_topics(wanted).with_allow_auto_topic_creation(false);
-        self.ask(id, 12, &request)
-    }
-
-    /// A partition, as the first node that answers sees it.
-    pub fn partition(&self, topic: &str, index: i32) -> Option<MetadataResponsePartition> {
-        partition_of(self.metadata(Some(topic))?.topics.pop()?, index)
-    }
-
-    /// The leader of a partition, once there is one that runs and leads.
-    pub fn leader(&self, topic: &str, index: i32) -> i32 {
-        self.wait_leader(topic, index, |_| true)
-    }
-
-    /// The leader of a partition, once it is one that `wanted` takes and it answers as the leader.
-    pub fn wait_leader(&self, topic: &str, index: i32, wanted: impl Fn(i32) -> bool) -> i32 {
-        self.wait_for(&format!("a leader of {topic}-{index}"), |cluster| {
-            let leader = cluster.partition(topic, index)?.leader_id.0;
-            let is_asked_for = leader > 0 && wanted(leader) && cluster.high_watermark(leader, topic, index).is_some();
-            is_asked_for.then_some(leader)
-        })
-    }
-
-    /// Waits until exactly these replicas are in sync.
-    pub fn wait_isr(&self, topic: &str, index: i32, wanted: &[i32]) {
-        self.wait_for(&format!("in-sync replicas {wanted:?} of {topic}-{index}"), |cluster| {
-            let mut isr: Vec<i32> = cluster.partition(topic, index)?.isr_nodes.iter().map(|node| node.0).collect();
-            isr.sort_unstable();
-            (isr == wanted).then_some(())
-        });
-    }
-
-    /// The end of a partition for consumers, as this node gives it: none unless it leads.
-    pub fn high_watermark(&self, id: i32, topic: &str, index: i32) -> Option<i64> {
-        let mut client = Client::try_connect(self.address(id))?;
-        let answer = client.try_call(6, &requests::list_offsets_request(topic, index, -1), ANSWER)?;
-        let found = answer.topics.first()?.partitions.first()?;
-        (found.error_code == 0).then_some(found.offset)
-    }
-
-    /// The active controller: the leader of the metadata quorum.
-    pub fn controller(&self) -> i32 {
-        self.wait_for("an active controller", |cluster| {
-            use kafka_protocol::messages::describe_quorum_request::{PartitionData, TopicData};
-            let topic = TopicData::default()
-                .with_topic_name(TopicName(StrBytes::from_static_str("__cluster_metadata")))
-                .with_partitions(vec![PartitionData::default()]);
-            let answer = cluster.ask_any(1, &DescribeQuorumRequest::default().with_topics(vec![topic]))?;
-            let partition = answer.topics.first()?.partitions.first()?;
-            (answer.error_code == 0 && partition.error_code == 0 && partition.leader_id.0 > 0)
-                .then_some(partition.leader_id.0)
-        })
-    }
-
-    /// Makes a topic through whichever node answers, and waits until every partition has a leader and all its replicas in sync.
-    pub fn create_topic(&self, name: &str, partitions: i32, replicas: i16, configs: &[(&str, &str)]) {
-        let mut request: CreateTopicsRequest = requests::create_request(name, partitions, &[]);
-        request.topics[0].replication_factor = replicas;
-        request.topics[0].configs = configs
-            .iter()
-            .map(|(key, value)| {
-                CreatableTopicConfig::default().with_name(requests::text(key)).with_value(Some(requests::text(value)))
-            })
-            .collect();
-        self.wait_for(&format!("topic {name} to be made"), |cluster| {
-            let made = cluster.ask_any(7, &request)?.topics.pop()?;
-            // Made already: the answer to an earlier try was lost. 7, 38, 41: no controller now, too few brokers yet.
-            assert!(matches!(made.error_code, 0 | 7 | 36 | 38 | 41), "cannot create {name}: {:?}", made.error_message);
-            matches!(made.error_code, 0 | 36).then_some(())
-        });
-        for index in 0..partitions {
-            self.leader(name, index);
-            self.wait_for(&format!("{name}-{index} to have all replicas in sync"), |cluster| {
-                let isr = cluster.partition(name, index)?.isr_nodes.len();
-                (isr == usize::try_from(replicas).unwrap()).then_some(())
-            });
-        }
-    }
-
-    /// Produces to the partition's leader of now with these acks; none if nobody answered.
-    pub fn try_produce(&self, topic: &str, index: i32, acks: i16, batch: &Batch) -> Option<PartitionProduceResponse> {
-        let leader = self.partition(topic, index)?.leader_id.0;
-        if leader < 1 {
-            return None;
-        }
-        let request: ProduceRequest = requests::produce_request(topic, index, acks, batch.bytes());
-        let mut answer = self.ask(leader, requests::PRODUCE, &request)?;
-        answer.responses.pop()?.partition_responses.pop()
-    }
-
-    /// Produces with acks=all until it is acknowledged, and returns the base offset. Without a producer id in the batch a
-    /// lost answer may mean that it is there twice.
-    pub fn produce(&self, topic: &str, index: i32, batch: &Batch) -> i64 {
-        self.wait_for(&format!("an acknowledgement of {topic}-{index}"), |cluster| {
-            let answer = cluster.try_produce(topic, index, -1, batch)?;
-            // 46: it is there, by an earlier try whose offset the broker forgot.
-            matches!(answer.error_code, 0 | 46).then_some(answer.base_offset)
-        })
-    }
-
-    /// Everything in a partition below the high watermark of its leader.
-    pub fn read_all(&self, topic: &str, index: i32) -> Vec<Record> {
-        let leader = self.leader(topic, index);
-        let end = self
-            .wait_for(&format!("the end of {topic}-{index}"), |cluster| cluster.high_watermark(leader, topic, index));
-        let mut client = self.client(leader);
-        let (mut all, mut offset) = (Vec::new(), 0);
-        while offset < end {
-            let response = client.call(requests::FETCH, &requests::fetch_request(topic, index, offset, 500, 1));
-            let code = response.responses.first().map(|topic| topic.partitions[0].error_code);
-            assert_eq!(code, Some(0), "cannot read {topic}-{index} from {offset} at node {leader}");
-            let records = batch::read(requests::fetched(&response));
-            let Some(last) = records.last().map(|record| record.offset) else { continue };
-            all.extend(records.into_iter().filter(|record| record.offset >= offset));
-            offset = last + 1;
-        }
-        all
-    }
-}
-
 impl Drop for Cluster {
     fn drop(&mut self) {
         for node in &mut self.nodes {
@@ -488,10 +461,6 @@ impl Drop for Cluster {
     }
 }
 
-fn partition_of(topic: MetadataResponseTopic, index: i32) -> Option<MetadataResponsePartition> {
-    topic.partitions.into_iter().find(|partition| partition.partition_index == index)
-}
-
 /// The first of the ports that a cluster needs, all of them free: below those that the system gives to connections, so that
 /// nobody takes one while its node is down. Each call in a process looks elsewhere.
 fn free_ports(nodes: i32) -> u16 {
@@ -500,10 +469,10 @@ fn free_ports(nodes: i32) -> u16 {
     let is_free = |port: u16| TcpListener::bind(("127.0.0.1", port)).is_ok();
     let process = u16::try_from(std::process::id() % 50).unwrap();
     loop {
-        // 250 ports a cluster: controllers listen 101 above.
+        // 250 ports a cluster: controllers listen 101 above, and brokers that keep clients away from each other 201.
         let turn = NEXT.fetch_add(1, Ordering::Relaxed).wrapping_add(process) % 50;
         let first = 20_000 + turn * 250;
-        if (0..nodes).all(|node| is_free(first + node) && is_free(first + 101 + node)) {
+        if (0..nodes).all(|node| [0, 101, 201].iter().all(|above| is_free(first + above + node))) {
             return first;
         }
     }

@@ -11,7 +11,7 @@ use jackdaw_protocol::messages::describe_configs_request::DescribeConfigsResourc
 use jackdaw_protocol::messages::describe_configs_response::DescribeConfigsResourceResult;
 use jackdaw_protocol::messages::{
     DescribeConfigsRequest, FindCoordinatorRequest, GroupId, ListOffsetsRequest, MetadataRequest, MetadataResponse,
-    ResponseError, StrBytes, TopicName, list_offsets_request, metadata_request, metadata_response,
+    Request, ResponseError, StrBytes, TopicName, list_offsets_request, metadata_request, metadata_response,
 };
 use tokio::sync::Mutex;
 use tokio::time::Instant;
@@ -120,6 +120,20 @@ impl Client {
         }))
     }
 
+    /// The answer of any broker to something that may be asked twice: when one goes away meanwhile, another one is asked.
+    pub(crate) async fn ask<R: Request>(&self, request: &R) -> Result<R::Response, ClientError> {
+        let mut left = 3;
+        loop {
+            // If nobody can be reached, that is the answer.
+            let connection = self.any().await?;
+            left -= 1;
+            match connection.send(request).await {
+                Err(ClientError::Closed { .. }) if left > 0 => {}
+                answer => return answer,
+            }
+        }
+    }
+
     /// A connection to the broker with node id `node`.
     pub(crate) async fn broker(&self, node: i32) -> Result<Arc<Connection>, ClientError> {
         if !self.state.lock().await.addresses.contains_key(&node) {
@@ -142,11 +156,18 @@ impl Client {
         Ok(connection)
     }
 
-    /// The broker to which changes of the cluster are sent.
+    /// The broker to which changes of the cluster are sent: the controller, or one that passes them on to it.
     pub(crate) async fn controller(&self) -> Result<Arc<Connection>, ClientError> {
         self.metadata(Some(&[]), false).await?;
         let controller = self.state.lock().await.controller;
-        if controller < 0 { self.any().await } else { self.broker(controller).await }
+        if controller < 0 {
+            return self.any().await;
+        }
+        match self.broker(controller).await {
+            // It may have died just now, and who is asked may not have heard of it.
+            Err(ClientError::Connect { .. }) => self.any().await,
+            answer => answer,
+        }
     }
 
     /// The node ids of all brokers.
@@ -160,7 +181,7 @@ impl Client {
         let request = MetadataRequest::default()
             .with_topics(topics.map(|names| names.iter().map(named).collect()))
             .with_allow_auto_topic_creation(create);
-        let answer = self.any().await?.send(&request).await?;
+        let answer = self.ask(&request).await?;
         let mut state = self.state.lock().await;
         state.controller = answer.controller_id.0;
         for broker in &answer.brokers {
@@ -247,7 +268,7 @@ impl Client {
             .with_resource_name(text(name))
             .with_configuration_keys(keys.map(|keys| keys.iter().map(|key| text(key)).collect()));
         let request = DescribeConfigsRequest::default().with_resources(vec![resource]);
-        let answer = self.any().await?.send(&request).await?;
+        let answer = self.ask(&request).await?;
         let mut configs = Vec::new();
         for result in answer.results {
             ClientError::check(format!("configs of topic {name}"), result.error_code, result.error_message.as_deref())?;
@@ -261,13 +282,17 @@ impl Client {
         let deadline = Instant::now() + PATIENCE;
         let request = FindCoordinatorRequest::default().with_coordinator_keys(vec![text(group)]);
         loop {
-            let answer = self.any().await?.send(&request).await?;
+            let answer = self.ask(&request).await?;
             let what = format!("coordinator of group {group}");
             let found = answer.coordinators.first().ok_or_else(|| ClientError::kafka(&what, 15, None))?;
-            if found.error_code == 0 {
-                return self.broker(found.node_id.0).await;
-            }
-            let error = ClientError::kafka(what, found.error_code, found.error_message.as_deref());
+            let error = match found.error_code {
+                0 => match self.broker(found.node_id.0).await {
+                    Ok(coordinator) => return Ok(coordinator),
+                    // Another one takes over when it is noticed that this one is gone.
+                    Err(error) => error,
+                },
+                code => ClientError::kafka(what, code, found.error_message.as_deref()),
+            };
             if !error.is_retriable() || Instant::now() > deadline {
                 return Err(error);
             }

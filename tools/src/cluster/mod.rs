@@ -4,6 +4,7 @@ pub(crate) mod moves;
 pub(crate) mod plan;
 mod quorum;
 pub(crate) mod state;
+mod status;
 pub(crate) mod topic;
 
 use std::collections::BTreeMap;
@@ -11,7 +12,6 @@ use std::collections::BTreeMap;
 use clap::{Args, Subcommand};
 use indicatif::HumanBytes;
 use jackdaw_protocol::messages::{BrokerId, UnregisterBrokerRequest};
-use serde::Serialize;
 
 use crate::client::{Client, ClientError};
 use crate::output::{self, CliError, ConnectArgs, OutputArgs, Tally};
@@ -86,7 +86,7 @@ struct UnregisterArgs {
 pub(crate) async fn run(args: ClusterArgs) -> Result<(), CliError> {
     let client = args.connect.client().await?;
     match args.command {
-        ClusterCommand::Status => status(&client, args.output).await,
+        ClusterCommand::Status => status::show(&client, args.output).await,
         ClusterCommand::AddVoter(args) => quorum::add_voter(&client, &args).await,
         ClusterCommand::RemoveVoter(args) => quorum::remove_voter(&client, &args).await,
         ClusterCommand::Rebalance(rebalance) if rebalance.cancel => cancel(&client, &rebalance.moving).await,
@@ -95,64 +95,7 @@ pub(crate) async fn run(args: ClusterArgs) -> Result<(), CliError> {
     }
 }
 
-#[derive(Serialize)]
-struct Status {
-    cluster_id: String,
-    controller: i32,
-    quorum: quorum::Quorum,
-    brokers: usize,
-    fenced_brokers: Vec<i32>,
-    topics: usize,
-    partitions: usize,
-    without_leader: usize,
-    under_replicated: usize,
-    not_led_by_preferred: usize,
-    moving: usize,
-}
-
-async fn status(client: &Client, output: OutputArgs) -> Result<(), CliError> {
-    let members = state::members(client).await?;
-    let topics = client.topics().await?;
-    let moving = state::reassignments(client).await?;
-    let partitions = || topics.values().flat_map(|topic| topic.partitions.values());
-    let status = Status {
-        quorum: quorum::describe(client).await?,
-        cluster_id: members.cluster_id,
-        controller: members.controller,
-        brokers: members.brokers.len(),
-        fenced_brokers: members.brokers.iter().filter(|broker| broker.fenced).map(|broker| broker.id).collect(),
-        topics: topics.len(),
-        partitions: partitions().count(),
-        without_leader: partitions().filter(|partition| partition.leader < 0).count(),
-        under_replicated: partitions().filter(|p| p.in_sync.len() < p.replicas.len()).count(),
-        not_led_by_preferred: partitions().filter(|p| p.replicas.first() != Some(&p.leader)).count(),
-        moving: moving.topics.iter().map(|topic| topic.partitions.len()).sum(),
-    };
-    if output.is_json() {
-        return output::json(&status);
-    }
-    let fenced = match status.fenced_brokers.len() {
-        0 => String::new(),
-        _ => format!(", fenced: {}", id_list(&status.fenced_brokers)),
-    };
-    output::line(&format!("cluster     {}", status.cluster_id))?;
-    output::line(&format!("quorum      leader {}, epoch {}", status.quorum.leader, status.quorum.epoch))?;
-    output::line(&format!("brokers     {}{fenced}", status.brokers))?;
-    output::line(&format!("topics      {} with {} partitions", status.topics, status.partitions))?;
-    output::line(&format!(
-        "partitions  {} without leader, {} under-replicated, {} not led by their preferred leader, {} moving",
-        status.without_leader, status.under_replicated, status.not_led_by_preferred, status.moving
-    ))?;
-    let row = |member: &quorum::QuorumMember| {
-        let lag = if member.lag < 0 { String::new() } else { member.lag.to_string() };
-        let end = if member.log_end_offset < 0 { String::new() } else { member.log_end_offset.to_string() };
-        vec![member.node.to_string(), member.role.to_owned(), member.directory_id.clone(), end, lag]
-    };
-    let rows: Vec<Vec<String>> = status.quorum.members.iter().map(row).collect();
-    output::table(&["NODE", "ROLE", "DIRECTORY-ID", "LOG-END-OFFSET", "LAG"], &rows)
-}
-
-fn id_list(ids: &[i32]) -> String {
+pub(super) fn id_list(ids: &[i32]) -> String {
     ids.iter().map(i32::to_string).collect::<Vec<_>>().join(",")
 }
 

@@ -69,6 +69,8 @@ pub(super) struct QuorumMember {
     pub(super) directory_id: String,
     pub(super) log_end_offset: i64,
     pub(super) lag: i64,
+    /// Since the leader heard it last, by the leader's own clock.
+    pub(super) heard_ms_ago: Option<i64>,
     #[serde(skip)]
     directory: Uuid,
 }
@@ -87,7 +89,7 @@ pub(super) async fn describe(client: &Client) -> Result<Quorum, ClientError> {
         .with_topic_name(topic_name(METADATA_TOPIC))
         .with_partitions(vec![PartitionData::default().with_partition_index(0)]);
     let request = DescribeQuorumRequest::default().with_topics(vec![topic]);
-    let answer = client.any().await?.send(&request).await?;
+    let answer = client.ask(&request).await?;
     ClientError::check("quorum", answer.error_code, answer.error_message.as_deref())?;
     let partition = answer.topics.first().and_then(|topic| topic.partitions.first());
     let partition = partition.ok_or_else(|| ClientError::kafka("quorum", -1, Some("no answer about it")))?;
@@ -95,7 +97,12 @@ pub(super) async fn describe(client: &Client) -> Result<Quorum, ClientError> {
     let leader = partition.leader_id.0;
     let end = partition.current_voters.iter().find(|voter| voter.replica_id.0 == leader);
     let end = end.map_or(partition.high_watermark, |leader| leader.log_end_offset);
+    // The leader hears itself whenever it is asked.
+    let now = partition.current_voters.iter().find(|voter| voter.replica_id.0 == leader);
+    let now = now.map(|leader| leader.last_fetch_timestamp).filter(|now| *now >= 0);
+    let heard = |at: i64| now.filter(|_| at >= 0).map(|now| (now - at).max(0));
     let member = |replica: &ReplicaState, role: &'static str| QuorumMember {
+        heard_ms_ago: heard(replica.last_fetch_timestamp),
         node: replica.replica_id.0,
         role: if replica.replica_id.0 == leader { "leader" } else { role },
         directory_id: URL_SAFE_NO_PAD.encode(replica.replica_directory_id.as_bytes()),

@@ -35,10 +35,9 @@ pub(crate) struct Members {
 
 /// Asks who belongs to the cluster.
 pub(crate) async fn members(client: &Client) -> Result<Members, ClientError> {
-    let connection = client.any().await?;
-    let tells_fenced = connection.version::<DescribeClusterRequest>()? >= TELLS_FENCED;
+    let tells_fenced = client.any().await?.version::<DescribeClusterRequest>()? >= TELLS_FENCED;
     let request = DescribeClusterRequest::default().with_include_fenced_brokers(tells_fenced);
-    let answer = connection.send(&request).await?;
+    let answer = client.ask(&request).await?;
     ClientError::check("cluster", answer.error_code, answer.error_message.as_deref())?;
     let broker = |broker: &jackdaw_protocol::messages::describe_cluster_response::DescribeClusterBroker| Broker {
         id: broker.broker_id.0,
@@ -87,7 +86,15 @@ pub(crate) async fn sizes(client: &Client, members: &Members) -> Result<Sizes, C
     let mut sizes = Sizes::new();
     for broker in members.brokers.iter().filter(|broker| !broker.fenced) {
         let request = DescribeLogDirsRequest::default().with_topics(None);
-        let answer = client.broker(broker.id).await?.send(&request).await?;
+        let answer = match client.broker(broker.id).await {
+            Ok(connection) => connection.send(&request).await,
+            Err(error) => Err(error),
+        };
+        let answer = match answer {
+            // It died, and is not fenced yet.
+            Err(error) if error.is_retriable() => continue,
+            answer => answer?,
+        };
         for topic in answer.results.iter().flat_map(|result| &result.topics) {
             for partition in topic.partitions.iter().filter(|partition| !partition.is_future_key) {
                 let bytes = u64::try_from(partition.partition_size).unwrap_or(0);
@@ -101,7 +108,7 @@ pub(crate) async fn sizes(client: &Client, members: &Members) -> Result<Sizes, C
 /// The partitions that are being reassigned.
 pub(crate) async fn reassignments(client: &Client) -> Result<ListPartitionReassignmentsResponse, ClientError> {
     let request = ListPartitionReassignmentsRequest::default().with_timeout_ms(TIMEOUT_MS).with_topics(None);
-    let answer = client.controller().await?.send(&request).await?;
+    let answer = client.ask(&request).await?;
     ClientError::check("reassignments", answer.error_code, answer.error_message.as_deref())?;
     Ok(answer)
 }

@@ -1,6 +1,7 @@
 //! `jackdaw log dump`: what the files of a data directory hold.
 
 mod printer;
+mod quorum;
 mod segment;
 mod small;
 
@@ -18,8 +19,8 @@ use printer::{DumpError, Printer};
 
 /// Show what the files of a log hold
 ///
-/// Takes segments (.log), their indexes, producer snapshots, checkpoints, partition.metadata, meta.properties, and
-/// Apache Kafka's files of these kinds; a directory stands for everything in it. Nothing is locked or changed, so that
+/// Takes segments (.log), their indexes, producer snapshots, checkpoints, partition.metadata, meta.properties, the
+/// journal and snapshot of the metadata quorum, and Apache Kafka's files of these kinds; a directory stands for everything in it. Nothing is locked or changed, so that
 /// the files of a running broker may be shown: what is being written at this moment may then look unfinished.
 ///
 /// A damaged place is named with its position, and reading goes on behind it.
@@ -30,7 +31,7 @@ pub(crate) struct DumpArgs {
     /// Files, or directories to show whole
     #[arg(required = true, value_name = "FILE|DIR")]
     paths: Vec<PathBuf>,
-    /// Show the records of each batch: keys, values, headers
+    /// Show the records of each batch: keys, values, headers; and what the quorum decided
     #[arg(long, short)]
     records: bool,
     /// What records are: of an internal topic of Kafka, or nothing special [default with --records: by the topic's name]
@@ -139,6 +140,9 @@ fn dump(path: &Path, args: &DumpArgs, printer: &mut Printer) -> Result<(), DumpE
 fn file(entry: &Entry, args: &DumpArgs, printer: &mut Printer) -> Result<(), DumpError> {
     let path = &entry.path;
     printer.begin(path);
+    if let Some(kind) = jackdaw_quorum::inspect::FileKind::of(&entry.name) {
+        return quorum::dump(kind, path, args, printer);
+    }
     match FileKind::of(&entry.name) {
         FileKind::Segment { base } => segment::dump(path, base, entry.len, args, printer),
         FileKind::MetadataSnapshot { .. } => segment::dump_metadata_snapshot(path, entry.len, args, printer),

@@ -2,6 +2,7 @@
 //!
 //! - `dump`, `verify`: read only; they lock nothing and may look at the directory of a running broker.
 //! - `import`, `export`: offline; both refuse a directory that a broker has locked.
+//! - `quorum` reads what the metadata quorum wrote.
 //! - `files` reads, `copy` copies, `schema` decodes the records of internal topics; `source` is a log directory of Kafka,
 //!   `image` its metadata, `plan` what an import makes of both.
 
@@ -12,6 +13,7 @@ mod files;
 mod image;
 mod import;
 mod plan;
+mod quorum;
 mod schema;
 mod source;
 mod verify;

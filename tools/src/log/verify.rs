@@ -3,6 +3,7 @@
 mod directory;
 mod indexes;
 mod partition;
+mod quorum;
 mod report;
 
 use std::path::PathBuf;
@@ -17,7 +18,7 @@ use report::{Report, print};
 /// Check a whole data directory, read only
 ///
 /// Every batch's checksum, structure and offset order; its records, unpacked and counted; indexes, producer snapshots,
-/// leader epochs, checkpoints and topic ids against the segments; what interrupted work left behind. Nothing is locked
+/// leader epochs, checkpoints and topic ids against the segments; the journal and snapshot of the metadata quorum; what interrupted work left behind. Nothing is locked
 /// or changed: a broker may be running, but then results are of a moving target. Also for log directories of Apache
 /// Kafka.
 ///

@@ -4,6 +4,7 @@
 
 mod exchange;
 mod look;
+mod quorum;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -175,6 +175,15 @@ fn what_is_wrong_with_listeners_is_said_with_the_way_out() {
         ),
         (&[("advertised.listeners", "PLAINTEXT://0.0.0.0:9092")], &["0.0.0.0", "advertised.listeners cannot"]),
         (&[("advertised.listeners", "OTHER://x:9092")], &["OTHER", "use one of PLAINTEXT"]),
+        // Alone, a node needs no address that others know.
+        (
+            &[
+                ("process.roles", "broker"),
+                ("controller.quorum.bootstrap.servers", "a:9093"),
+                ("listeners", "PLAINTEXT://0.0.0.0:1"),
+            ],
+            &["every address of this machine", "Set advertised.listeners=PLAINTEXT://HOST:1"],
+        ),
         (&[("inter.broker.listener.name", "X")], &["inter.broker.listener.name=X", "one of PLAINTEXT"]),
         (&[("listeners", "CONTROLLER://:9093")], &["No listener is left for clients"]),
         (
@@ -260,7 +269,7 @@ fn nonsense_about_the_quorum_is_refused_with_the_way_out() {
 fn each_role_of_a_cluster_is_taken_as_apache_kafka_takes_it() {
     let voters = ("controller.quorum.voters", "1@a:9093,2@b:9093");
     let names = ("controller.listener.names", "CONTROLLER");
-    let both = loaded(&[voters, names, ("listeners", "PLAINTEXT://:9092,CONTROLLER://:9093")]).config;
+    let both = loaded(&[voters, names, ("listeners", "PLAINTEXT://a:9092,CONTROLLER://:9093")]).config;
     assert_eq!(both.controller_quorum_voters.len(), 2);
     assert_eq!(both.controller_quorum_voters[1].address, "b:9093");
     assert_eq!((both.listeners.len(), both.controller_listeners.len()), (1, 1));
@@ -268,7 +277,7 @@ fn each_role_of_a_cluster_is_taken_as_apache_kafka_takes_it() {
         loaded(&[voters, names, ("process.roles", "controller"), ("listeners", "CONTROLLER://:9093")]).config;
     assert_eq!((controller.listeners.len(), controller.controller_listeners.len()), (0, 1));
     let broker =
-        loaded(&[voters, names, ("process.roles", "broker"), ("node.id", "4"), ("listeners", "PLAINTEXT://:9092")]);
+        loaded(&[voters, names, ("process.roles", "broker"), ("node.id", "4"), ("listeners", "PLAINTEXT://d:9092")]);
     assert_eq!((broker.config.listeners.len(), broker.config.controller_listeners.len()), (1, 0));
 }
 

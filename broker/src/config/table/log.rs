@@ -177,7 +177,7 @@ pub(super) const DEFS: &[Def] = &[
         Check::Range(1, MAX_LONG),
         Low,
         ReadOnly,
-        "Known, for clusters: a single node has no use for it.",
+        "Known, without effect: the controller is told of a failed directory within a second.",
     ),
     row(
         "log.dirs",

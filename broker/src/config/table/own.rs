@@ -98,7 +98,7 @@ pub(super) const RUN_TIME_DEFS: &[Def] = &[
         Medium,
         ClusterWide,
         "Bytes per second that this broker may receive for the replicas named in \
-         follower.replication.throttled.replicas. Accepted so that tools work; a single node replicates nothing.",
+         follower.replication.throttled.replicas.",
     )
     .internal(),
     row(
@@ -108,8 +108,8 @@ pub(super) const RUN_TIME_DEFS: &[Def] = &[
         Check::Range(0, MAX_LONG),
         Medium,
         ClusterWide,
-        "Bytes per second that this broker may send for the replicas named in leader.replication.throttled.replicas. \
-         Accepted so that tools work; a single node replicates nothing.",
+        "Bytes per second that this broker may send for the replicas named in \
+         leader.replication.throttled.replicas that are not in sync.",
     )
     .internal(),
     row(

@@ -33,7 +33,8 @@ pub(super) const DEFS: &[Def] = &[
         Check::Any,
         High,
         ReadOnly,
-        "Listeners for controllers. A single node needs none, and does not open those named here.",
+        "Listeners for controllers. A node that is the whole cluster needs none, and does not open those \
+         named here.",
     ),
     row(
         "controller.performance.always.log.threshold.ms",
@@ -42,7 +43,7 @@ pub(super) const DEFS: &[Def] = &[
         Check::Range(0, MAX_LONG),
         Medium,
         ReadOnly,
-        "Known, for clusters: a single node has no use for it.",
+        "Known, without effect: changes of the metadata are not timed one by one.",
     )
     .internal(),
     row(
@@ -52,7 +53,7 @@ pub(super) const DEFS: &[Def] = &[
         Check::Range(100, MAX_LONG),
         Medium,
         ReadOnly,
-        "Known, for clusters: a single node has no use for it.",
+        "Known, without effect: changes of the metadata are not timed one by one.",
     )
     .internal(),
     row(
@@ -62,7 +63,7 @@ pub(super) const DEFS: &[Def] = &[
         Check::Range(0, MAX_INT),
         Medium,
         ReadOnly,
-        "Known, for clusters: a single node has no use for it.",
+        "Known, without effect: changes that wait while others are written go with the next write.",
     ),
     row(
         "controller.quorum.auto.join.enable",
@@ -71,7 +72,7 @@ pub(super) const DEFS: &[Def] = &[
         Check::Any,
         Low,
         ReadOnly,
-        "Known, for clusters: a single node has no use for it.",
+        "Known, without effect: controllers join with `jackdaw cluster add-voter`.",
     ),
     row(
         "controller.quorum.bootstrap.servers",
@@ -80,7 +81,8 @@ pub(super) const DEFS: &[Def] = &[
         Check::Any,
         High,
         ReadOnly,
-        "Where to find the controllers. A single node is its own: more than one address is refused.",
+        "Where to find the controllers: host:port,... A controller that names other nodes here and has an \
+         empty directory waits to be added with `jackdaw cluster add-voter`.",
     ),
     row(
         "controller.quorum.election.backoff.max.ms",
@@ -89,7 +91,7 @@ pub(super) const DEFS: &[Def] = &[
         Check::Range(0, MAX_INT),
         High,
         ReadOnly,
-        "Known, for clusters: a single node has no use for it.",
+        "Known, without effect: elections follow each other by controller.quorum.election.timeout.ms.",
     ),
     row(
         "controller.quorum.election.timeout.ms",
@@ -98,7 +100,8 @@ pub(super) const DEFS: &[Def] = &[
         Check::Range(0, MAX_INT),
         High,
         ReadOnly,
-        "Known, for clusters: a single node has no use for it.",
+        "A controller that leads and is not heard for so long is given up, and another elected within half of \
+         it; at once where its process is gone.",
     ),
     row(
         "controller.quorum.fetch.max.bytes",
@@ -107,7 +110,7 @@ pub(super) const DEFS: &[Def] = &[
         Check::Range(1, MAX_INT),
         Low,
         ReadOnly,
-        "Known, for clusters: a single node has no use for it.",
+        "Known, without effect: the leader sends entries to the other controllers, 256 at most at once.",
     ),
     row(
         "controller.quorum.fetch.snapshot.max.bytes",
@@ -116,7 +119,7 @@ pub(super) const DEFS: &[Def] = &[
         Check::Range(1, MAX_INT),
         Low,
         ReadOnly,
-        "Known, for clusters: a single node has no use for it.",
+        "Known, without effect: a snapshot is sent in pieces that fit into a message.",
     ),
     row(
         "controller.quorum.fetch.timeout.ms",
@@ -125,7 +128,7 @@ pub(super) const DEFS: &[Def] = &[
         Check::Range(0, MAX_INT),
         High,
         ReadOnly,
-        "Known, for clusters: a single node has no use for it.",
+        "Known, without effect: controller.quorum.election.timeout.ms says when a leader is given up.",
     ),
     row(
         "controller.quorum.request.timeout.ms",
@@ -134,7 +137,7 @@ pub(super) const DEFS: &[Def] = &[
         Check::Range(0, MAX_INT),
         Medium,
         ReadOnly,
-        "Known, for clusters: a single node has no use for it.",
+        "Known, without effect: each request between nodes has a deadline of its own.",
     ),
     row(
         "controller.quorum.retry.backoff.ms",
@@ -143,7 +146,7 @@ pub(super) const DEFS: &[Def] = &[
         Check::Range(0, MAX_INT),
         Low,
         ReadOnly,
-        "Known, for clusters: a single node has no use for it.",
+        "Known, without effect: the pauses between tries have fixed lengths.",
     ),
     row(
         "controller.quorum.voters",
@@ -152,7 +155,8 @@ pub(super) const DEFS: &[Def] = &[
         Check::Any,
         High,
         ReadOnly,
-        "The controllers: id@host:port,... A single node is its own: other ids are refused.",
+        "The controllers of a new cluster: id@host:port,... They can change afterwards: `jackdaw cluster \
+         add-voter`.",
     ),
     row(
         "controller.quota.window.num",
@@ -179,7 +183,7 @@ pub(super) const DEFS: &[Def] = &[
         Check::Any,
         Medium,
         ReadOnly,
-        "Known, for clusters: a single node has no use for it.",
+        "Known, without effect: each request between nodes has a deadline of its own.",
     ),
     row(
         "initial.broker.registration.timeout.ms",
@@ -197,7 +201,7 @@ pub(super) const DEFS: &[Def] = &[
         Check::Any,
         Low,
         ReadOnly,
-        "Known, without effect: the metadata log of a single node is small and kept whole.",
+        "Known, without effect: the journal of the metadata is one file.",
     )
     .internal(),
     row(
@@ -207,7 +211,7 @@ pub(super) const DEFS: &[Def] = &[
         Check::Any,
         Low,
         ReadOnly,
-        "Known, without effect: the metadata log of a single node is small and kept whole.",
+        "Known, without effect: the journal of the metadata is one file.",
     )
     .internal(),
     row(
@@ -217,7 +221,7 @@ pub(super) const DEFS: &[Def] = &[
         Check::Any,
         Low,
         ReadOnly,
-        "Known, without effect: the metadata log of a single node is small and kept whole.",
+        "Known, without effect: a change of the metadata is one entry of the journal.",
     )
     .internal(),
     row(
@@ -236,7 +240,7 @@ pub(super) const DEFS: &[Def] = &[
         Check::Range(1, MAX_LONG),
         High,
         ReadOnly,
-        "Known, without effect: the metadata log of a single node is small and kept whole.",
+        "Bytes of changes of the metadata after which a controller makes a snapshot and drops them.",
     ),
     row(
         "metadata.log.max.snapshot.interval.ms",
@@ -245,7 +249,8 @@ pub(super) const DEFS: &[Def] = &[
         Check::Range(0, MAX_LONG),
         High,
         ReadOnly,
-        "Known, without effect: the metadata log of a single node is small and kept whole.",
+        "Or so long after the first change that no snapshot holds; 0 for never. A controller that stops makes one too, where \
+         there is much.",
     ),
     row(
         "metadata.log.segment.bytes",
@@ -254,7 +259,8 @@ pub(super) const DEFS: &[Def] = &[
         Check::Range(8388608, MAX_INT),
         High,
         ReadOnly,
-        "Known, without effect: the metadata log of a single node is small and kept whole.",
+        "Known, without effect: the journal of the metadata is one file, rewritten when most of it is in a \
+         snapshot.",
     ),
     row(
         "metadata.log.segment.ms",
@@ -263,7 +269,8 @@ pub(super) const DEFS: &[Def] = &[
         Check::Any,
         High,
         ReadOnly,
-        "Known, without effect: the metadata log of a single node is small and kept whole.",
+        "Known, without effect: the journal of the metadata is one file, rewritten when most of it is in a \
+         snapshot.",
     ),
     row(
         "metadata.max.idle.interval.ms",
@@ -272,7 +279,7 @@ pub(super) const DEFS: &[Def] = &[
         Check::Range(0, MAX_INT),
         Low,
         ReadOnly,
-        "Known, without effect: the metadata log of a single node is small and kept whole.",
+        "Known, without effect: the journal of the metadata gets no entries while nothing changes.",
     ),
     row(
         "metadata.max.retention.bytes",
@@ -281,7 +288,7 @@ pub(super) const DEFS: &[Def] = &[
         Check::Any,
         High,
         ReadOnly,
-        "Known, without effect: the metadata log of a single node is small and kept whole.",
+        "Known, without effect: one snapshot of the metadata is kept, and what came after it.",
     ),
     row(
         "metadata.max.retention.ms",
@@ -290,7 +297,7 @@ pub(super) const DEFS: &[Def] = &[
         Check::Any,
         High,
         ReadOnly,
-        "Known, without effect: the metadata log of a single node is small and kept whole.",
+        "Known, without effect: one snapshot of the metadata is kept, and what came after it.",
     ),
     row(
         "process.roles",

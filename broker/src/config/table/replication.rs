@@ -14,7 +14,7 @@ pub(super) const DEFS: &[Def] = &[
         Check::Range(1, MAX_INT),
         Low,
         ReadOnly,
-        "Known, without effect: replicas are not moved between folders.",
+        "Known, without effect: throttles average over a fixed time.",
     ),
     row(
         "alter.log.dirs.replication.quota.window.size.seconds",
@@ -23,7 +23,7 @@ pub(super) const DEFS: &[Def] = &[
         Check::Range(1, MAX_INT),
         Low,
         ReadOnly,
-        "Known, without effect: replicas are not moved between folders.",
+        "Known, without effect: throttles average over a fixed time.",
     ),
     row(
         "auto.leader.rebalance.enable",
@@ -32,7 +32,7 @@ pub(super) const DEFS: &[Def] = &[
         Check::Any,
         High,
         ReadOnly,
-        "Known, for clusters: a single node has no use for it.",
+        "Whether replicas that come first in their lists are made leaders again, now and then.",
     ),
     row(
         "default.replication.factor",
@@ -50,7 +50,7 @@ pub(super) const DEFS: &[Def] = &[
         Check::Range(1, MAX_LONG),
         High,
         ReadOnly,
-        "Known, for clusters: a single node has no use for it.",
+        "How often it is looked for partitions that others than their preferred leaders lead.",
     ),
     row(
         "num.replica.alter.log.dirs.threads",
@@ -59,7 +59,7 @@ pub(super) const DEFS: &[Def] = &[
         Check::Any,
         High,
         ReadOnly,
-        "Known, without effect: replicas are not moved between folders.",
+        "Known, without effect: one thread moves replicas between log directories.",
     ),
     row(
         "num.replica.fetchers",
@@ -68,7 +68,7 @@ pub(super) const DEFS: &[Def] = &[
         Check::Range(1, MAX_INT),
         High,
         ClusterWide,
-        "Known, for clusters: a single node has no use for it.",
+        "Connections by which this broker follows each other broker.",
     ),
     row(
         "replica.fetch.backoff.ms",
@@ -77,7 +77,7 @@ pub(super) const DEFS: &[Def] = &[
         Check::Range(0, MAX_INT),
         Medium,
         ReadOnly,
-        "Known, for clusters: a single node has no use for it.",
+        "The longest pause after a fetch from a leader that failed.",
     ),
     row(
         "replica.fetch.max.bytes",
@@ -97,7 +97,7 @@ pub(super) const DEFS: &[Def] = &[
         Check::Any,
         High,
         ReadOnly,
-        "Known, for clusters: a single node has no use for it.",
+        "Bytes that a leader waits for before it answers a follower; 1 for any.",
     ),
     row(
         "replica.fetch.response.max.bytes",
@@ -106,7 +106,7 @@ pub(super) const DEFS: &[Def] = &[
         Check::Range(0, MAX_INT),
         Medium,
         ReadOnly,
-        "Known, for clusters: a single node has no use for it.",
+        "The most that a follower is sent at once, unless the first batch alone is larger.",
     ),
     row(
         "replica.fetch.wait.max.ms",
@@ -115,7 +115,7 @@ pub(super) const DEFS: &[Def] = &[
         Check::Any,
         High,
         ReadOnly,
-        "Known, for clusters: a single node has no use for it.",
+        "How long a leader may hold back its answer to a follower that has everything.",
     ),
     row(
         "replica.high.watermark.checkpoint.interval.ms",
@@ -133,8 +133,7 @@ pub(super) const DEFS: &[Def] = &[
         Check::Any,
         High,
         ReadOnly,
-        "Known, for clusters: a single node has no use for it. There: a follower that was not caught up for so \
-         long leaves the in-sync replicas.",
+        "A follower that was not caught up for so long leaves the in-sync replicas.",
     ),
     row(
         "replica.selector.class",
@@ -152,7 +151,7 @@ pub(super) const DEFS: &[Def] = &[
         Check::Any,
         High,
         ReadOnly,
-        "Known, for clusters: a single node has no use for it.",
+        "Known, without effect: the system sizes its receive buffers by itself.",
     ),
     row(
         "replica.socket.timeout.ms",
@@ -161,7 +160,7 @@ pub(super) const DEFS: &[Def] = &[
         Check::Any,
         High,
         ReadOnly,
-        "Known, for clusters: a single node has no use for it.",
+        "How long a follower waits for an answer beyond what it asked the leader to wait.",
     ),
     row(
         "replication.quota.window.num",
@@ -170,7 +169,7 @@ pub(super) const DEFS: &[Def] = &[
         Check::Range(1, MAX_INT),
         Low,
         ReadOnly,
-        "Known, for clusters: a single node has no use for it.",
+        "Known, without effect: throttles average over a fixed time.",
     ),
     row(
         "replication.quota.window.size.seconds",
@@ -179,7 +178,7 @@ pub(super) const DEFS: &[Def] = &[
         Check::Range(1, MAX_INT),
         Low,
         ReadOnly,
-        "Known, for clusters: a single node has no use for it.",
+        "Known, without effect: throttles average over a fixed time.",
     ),
     row(
         "unclean.leader.election.enable",
@@ -197,7 +196,8 @@ pub(super) const DEFS: &[Def] = &[
         Check::Range(1, MAX_LONG),
         Medium,
         ReadOnly,
-        "Known, for clusters: a single node has no use for it.",
+        "Known, without effect: unclean elections, where allowed, follow at once when no other replica is \
+         left.",
     )
     .internal(),
 ];

@@ -366,7 +366,8 @@ pub(super) const DEFS: &[Def] = &[
         Check::Any,
         Medium,
         ReadOnly,
-        "Known, for clusters: a single node has no use for it.",
+        "Known, without effect: a connection to another node may take a second or a few, depending on what it \
+         is for.",
     ),
     row(
         "socket.connection.setup.timeout.ms",
@@ -375,7 +376,8 @@ pub(super) const DEFS: &[Def] = &[
         Check::Any,
         Medium,
         ReadOnly,
-        "Known, for clusters: a single node has no use for it.",
+        "Known, without effect: a connection to another node may take a second or a few, depending on what it \
+         is for.",
     ),
     row(
         "socket.listen.backlog.size",

@@ -99,8 +99,8 @@ pub(super) const DEFS: &[Def] = &[
         Check::ThrottledReplicas,
         Medium,
         ClusterWide,
-        "Replicas whose followers are throttled while they are moved: partition:broker,... or *. Known, for \
-         clusters: a single node has no use for it.",
+        "Replicas that are throttled while they follow: partition:broker,... or *. The rate is the broker's \
+         follower.replication.throttled.rate.",
     ),
     row(
         "index.interval.bytes",
@@ -128,8 +128,8 @@ pub(super) const DEFS: &[Def] = &[
         Check::ThrottledReplicas,
         Medium,
         ClusterWide,
-        "Replicas whose leaders are throttled while they are moved: partition:broker,... or *. Known, for \
-         clusters: a single node has no use for it.",
+        "Replicas that throttle what they send to followers that are not in sync: partition:broker,... or *. \
+         The rate is the broker's leader.replication.throttled.rate.",
     ),
     row(
         "local.retention.bytes",
@@ -321,7 +321,6 @@ pub(super) const DEFS: &[Def] = &[
         Check::Any,
         Medium,
         ClusterWide,
-        "Whether a replica that is not in sync may lead when no other is left. Loses acknowledged records; \
-         known, for clusters: a single node has no use for it.",
+        "Whether a replica that is not in sync may lead when no other is left. Loses acknowledged records.",
     ),
 ];

@@ -171,3 +171,24 @@ impl Process<'_> {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_partition_is_silent_until_a_send_to_it_was_acknowledged_after_the_heal() {
+        let directory = tempfile::tempdir().unwrap();
+        let recorder = Recorder::create(&directory.path().join("history.jsonl")).unwrap();
+        let sent = |key, ended, acknowledged| recorder.sample(Sample { key, began: 0, ended, acknowledged });
+        sent(0, 5, true);
+        sent(1, 20, true);
+        assert_eq!(recorder.silent_since(10, 2), Some(0), "it was acknowledged before only");
+        sent(0, 30, false);
+        assert_eq!(recorder.silent_since(10, 2), Some(0), "what failed shows nothing");
+        sent(0, 40, true);
+        assert_eq!(recorder.silent_since(10, 2), None);
+        assert_eq!(recorder.silent_since(10, 3), Some(2), "nothing was ever sent to it");
+    }
+}

@@ -244,6 +244,11 @@ impl Nemesis {
     }
 
     fn cut_power(&mut self, nodes: &[usize]) -> Result<(), RunError> {
+        if nodes.len() > 1 {
+            // All at the same instant: none does anything more while the disk of another is cut. One alone may notice that its
+            // disk fails before it ends.
+            nodes.iter().try_for_each(|id| self.nodes[*id - 1].signal(Signal::STOP))?;
+        }
         for id in nodes {
             self.volume(*id, |volume| volume.cut_power())?;
         }

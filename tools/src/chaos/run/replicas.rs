@@ -1,8 +1,8 @@
 //! The logs of all replicas, byte by byte, below the high watermark.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::Path;
+use std::{fmt, fs};
 
 use jackdaw_protocol::records::{HEADER_LEN, Header};
 use serde::Serialize;
@@ -21,7 +21,14 @@ pub(super) struct Comparison {
 struct Entry {
     base: i64,
     last: i64,
+    epoch: i32,
     bytes: Vec<u8>,
+}
+
+impl fmt::Display for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "batch {}-{} of epoch {}, {} bytes", self.base, self.last, self.epoch, self.bytes.len())
+    }
 }
 
 /// One replica: whose, and its data directory.
@@ -61,10 +68,7 @@ impl Comparison {
             self.bytes += log.iter().map(|entry| entry.bytes.len() as u64).sum::<u64>();
             let differing = reference.iter().zip(log).find(|(one, other)| one.bytes != other.bytes);
             if let Some((one, other)) = differing {
-                self.differences.push(format!(
-                    "{name} differs between node {first} (batch {}-{}, {} bytes) and node {node} (batch {}-{}, {} bytes)",
-                    one.base, one.last, one.bytes.len(), other.base, other.last, other.bytes.len()
-                ));
+                self.differences.push(format!("{name} differs between node {first} ({one}) and node {node} ({other})"));
             }
         }
     }
@@ -93,7 +97,7 @@ fn read(dir: &Path, end: i64) -> Result<Vec<Entry>, String> {
             let Some(batch) = rest.get(..size) else {
                 return Err(format!("{}: the batch at offset {base} is cut", file.display()));
             };
-            log.push(Entry { base, last, bytes: batch.to_vec() });
+            log.push(Entry { base, last, epoch: header.leader_epoch(), bytes: batch.to_vec() });
             rest = &rest[size..];
         }
     }

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::BufReader;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use jackdaw_checker::{Limits, Report, Weight};
 use serde::Serialize;
@@ -54,7 +54,11 @@ pub(super) fn judge(
         let data: Vec<_> =
             nodes.iter().filter_map(|id| nemesis.nodes.get(id - 1)).map(|node| (node.id, node.data())).collect();
         let compared: Vec<_> = data.iter().map(|(node, data)| Replica { node: *node, data }).collect();
+        let before = replicas.differences.len();
         replicas.partition(name, *end, &compared);
+        if replicas.differences.len() > before {
+            keep(&out.join("different"), name, &data)?;
+        }
     }
     let target = match &nemesis.plan.target {
         Target::Jackdaw(_) => "Jackdaw",
@@ -87,6 +91,19 @@ pub(super) fn judge(
     let printed = if args.output.is_json() { output::json(&verdict) } else { print(&verdict, &timeline, out) };
     printed.map_err(|error| RunError::Broken(error.to_string()))?;
     Ok(verdict.well)
+}
+
+/// Copies the logs that differ: the disks are gone when the run is.
+fn keep(to: &Path, name: &str, data: &[(usize, PathBuf)]) -> Result<(), RunError> {
+    for (node, data) in data {
+        let to = to.join(format!("node-{node}")).join(name);
+        let failed = |error| RunError::system(&to.display().to_string(), error);
+        std::fs::create_dir_all(&to).map_err(failed)?;
+        for file in std::fs::read_dir(data.join(name)).into_iter().flatten().flatten() {
+            std::fs::copy(file.path(), to.join(file.file_name())).map_err(failed)?;
+        }
+    }
+    Ok(())
 }
 
 fn late(fault: &Happened, within: u64) -> Option<String> {

@@ -123,7 +123,7 @@ pub(super) fn txn_index(path: &Path, printer: &mut Printer) -> Printed {
     torn.map_or(Ok(()), |(at, reason)| printer.damage(Some(at), None, &reason))
 }
 
-fn whole(path: &Path) -> Result<Vec<u8>, FileError> {
+pub(super) fn whole(path: &Path) -> Result<Vec<u8>, FileError> {
     let gone = || FileError::new("read", path)(std::io::ErrorKind::NotFound.into());
     files::small(path)?.ok_or_else(gone)
 }

@@ -10,6 +10,7 @@ use jackdaw_storage::inspect::{FileKind, checkpoint_entries, directory_meta, par
 use uuid::Uuid;
 
 use super::partition::{self, Context};
+use super::quorum;
 use super::report::{Kind, Report};
 use crate::log::files::{self, Entry, FileError};
 use crate::log::source::QUORUM;
@@ -35,7 +36,8 @@ pub(super) fn verify(dir: &Path, with_records: bool, threads: usize, report: &mu
         let parent = root.parent().unwrap_or(&root).to_path_buf();
         (parent, vec![Entry { name, path: root, is_dir: true, len: 0 }])
     } else {
-        (root, root_entries(entries, report)?)
+        let partitions = root_entries(&root, entries, report)?;
+        (root, partitions)
     };
     report.is_in_use = files::is_locked(&root)?;
     report.is_clean = root.join(".kafka_cleanshutdown").exists();
@@ -57,13 +59,15 @@ pub(super) fn verify(dir: &Path, with_records: bool, threads: usize, report: &mu
 }
 
 /// Notes what is no partition; gives back the partitions.
-fn root_entries(entries: Vec<Entry>, report: &mut Report) -> Result<Vec<Entry>, FileError> {
+fn root_entries(root: &Path, entries: Vec<Entry>, report: &mut Report) -> Result<Vec<Entry>, FileError> {
     let mut partitions = Vec::new();
     for entry in entries {
         if entry.is_dir {
             if partition_dir(&entry.name).is_some() {
                 partitions.push(entry);
-            } else if entry.name != "lost+found" && entry.name != QUORUM {
+            } else if entry.name == QUORUM {
+                quorum::verify(root, &entry.path, report)?;
+            } else if entry.name != "lost+found" {
                 report.found(Kind::Note, &entry.path, stray(&entry.name));
             }
             continue;

@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use jackdaw_quorum::At;
 use serde_json::json;
 use uuid::Uuid;
 
 use crate::log::Format;
 use crate::log::files::bytes;
+use crate::log::quorum::place;
 use crate::output;
 
 /// Whether a finding is damage.
@@ -66,10 +68,22 @@ impl PartitionReport {
     }
 }
 
+/// What the metadata quorum keeps.
+#[derive(Debug, Default)]
+pub(super) struct QuorumReport {
+    pub(super) has_journal: bool,
+    pub(super) entries: u64,
+    pub(super) last: Option<At>,
+    pub(super) snapshot: Option<At>,
+    pub(super) bytes: u64,
+}
+
 /// What a directory holds.
 #[derive(Debug, Default)]
 pub(super) struct Report {
     pub(super) partitions: Vec<PartitionReport>,
+    /// What the metadata quorum keeps here, if this is where.
+    pub(super) quorum: Option<QuorumReport>,
     /// Of the directory itself.
     pub(super) findings: Vec<Finding>,
     pub(super) is_in_use: bool,
@@ -122,6 +136,12 @@ fn print_json(dir: &Path, report: &Report) -> io::Result<()> {
         });
         writeln!(out, "{line}")?;
     }
+    if let Some(quorum) = &report.quorum {
+        let line = json!({
+            "type": "quorum", "entries": quorum.entries, "last": quorum.last, "snapshot": quorum.snapshot, "bytes": quorum.bytes,
+        });
+        writeln!(out, "{line}")?;
+    }
     let total = |of: fn(&PartitionReport) -> u64| report.partitions.iter().map(of).sum::<u64>();
     let line = json!({
         "type": "summary", "dir": dir, "in_use": report.is_in_use, "clean_shutdown": report.is_clean,
@@ -149,6 +169,13 @@ fn print_table(dir: &Path, report: &Report) -> io::Result<()> {
     let rows = by_topic(report);
     let headings = ["TOPIC", "PARTITIONS", "SEGMENTS", "BATCHES", "RECORDS", "SIZE", "DAMAGES"];
     output::table(&headings, &rows).map_err(io::Error::other)?;
+    if let Some(quorum) = &report.quorum {
+        let last = quorum
+            .last
+            .map_or("nothing yet".to_owned(), |at| format!("{} entries up to {}", quorum.entries, place(at)));
+        let snapshot = quorum.snapshot.map_or("none".to_owned(), |at| format!("up to {}", place(at)));
+        writeln!(out, "metadata: {last}; snapshot: {snapshot}; {}", bytes(quorum.bytes))?;
+    }
     let verdict = match (report.damages(), report.unread()) {
         (0, 0) => "sound".to_owned(),
         (0, unread) => format!("{unread} file(s) could not be read; the rest is sound"),
