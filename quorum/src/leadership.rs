@@ -102,7 +102,8 @@ impl Judge {
 /// Starts an election soon, and again, unless there is another leader by then.
 ///
 /// A voter keeps to its leader for the election timeout, and refuses the others until then; but not once it is a candidate
-/// itself. So when all who lost the leader try a few times, one of them finds the others free.
+/// itself. So when all who lost the leader try a few times, one of them finds the others free. The pauses grow: where a vote
+/// takes longer than the first ones, candidates would depose each other, and leaders nobody has heard of yet, without end.
 pub(crate) fn seek_another<M: Machine>(inner: &Arc<Inner<M>>, lost: u64) {
     if inner.options.id == lost || inner.seeking.swap(true, Ordering::SeqCst) {
         return;
@@ -111,9 +112,10 @@ pub(crate) fn seek_another<M: Machine>(inner: &Arc<Inner<M>>, lost: u64) {
     let (runtime, inner) = (inner.runtime.clone(), Arc::downgrade(inner));
     runtime.spawn(async move {
         let term = raft.metrics().borrow().current_term;
-        let mut waited = Duration::ZERO;
+        let (mut waited, mut patience) = (Duration::ZERO, 1.0);
         while waited < timeout {
-            let pause = timeout.mul_f64(rand::random_range(0.02..0.1));
+            let pause = timeout.mul_f64(patience * rand::random_range(0.02..0.1));
+            patience *= 1.5;
             waited += pause;
             tokio::time::sleep(pause).await;
             let metrics = raft.metrics().borrow().clone();
