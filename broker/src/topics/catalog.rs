@@ -231,7 +231,7 @@ impl Catalog {
             Record::TopicRemoved { id } => self.remove_topic(*id)?,
             Record::TopicConfigsChanged { id, configs } => self.edit(*id, |topic| topic.configs = configs.clone())?,
             Record::BrokerConfigsChanged { broker: None, configs } => {
-                self.image.cluster_configs = Arc::new(configs.clone());
+                self.image.cluster_configs = Arc::new(configs.clone())
             }
             Record::BrokerConfigsChanged { broker: Some(broker), configs } => {
                 put_or_clear(Arc::make_mut(&mut self.image.broker_configs), *broker, configs);
