@@ -40,7 +40,6 @@ pub struct Refused {
 
 /// Where the broker stands.
 pub struct Lifecycle {
-    incarnation: Uuid,
     epoch: AtomicI64,
     stopping: AtomicBool,
     /// Something happened that the controller should hear of now.
@@ -52,7 +51,6 @@ impl Default for Lifecycle {
     /// Not registered yet, in a life of its own.
     fn default() -> Self {
         Lifecycle {
-            incarnation: Uuid::new_v4(),
             epoch: AtomicI64::new(-1),
             stopping: AtomicBool::new(false),
             news: Notify::new(),
@@ -160,7 +158,7 @@ fn registration(broker: &Broker) -> BrokerRegistrationRequest {
     BrokerRegistrationRequest::default()
         .with_broker_id(BrokerId(config.node_id))
         .with_cluster_id(text(broker.cluster_id()))
-        .with_incarnation_id(broker.lifecycle.incarnation)
+        .with_incarnation_id(broker.topics.view().incarnation())
         .with_listeners(config.listeners.iter().filter_map(listener).collect())
         .with_rack(config.broker_rack.as_deref().map(text))
         .with_log_dirs(online.map(|dir| dir.directory_id()).collect())

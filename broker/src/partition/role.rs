@@ -122,8 +122,12 @@ impl Partition {
             return self.duty_of(&before);
         }
         let node = view.node();
-        let is_same = image.leader_epoch == before.epoch && image.leader == before.leader;
-        let kind = if image.leader != node {
+        let leader = match view.is_of_former_life() {
+            true if image.leader == node => PartitionImage::NO_LEADER,
+            _ => image.leader,
+        };
+        let is_same = image.leader_epoch == before.epoch && leader == before.leader;
+        let kind = if leader != node {
             Kind::Following
         } else if *image.replicas == [node] {
             Kind::Alone
@@ -153,7 +157,7 @@ impl Partition {
         }
         let is_continued = before.leads() && before.leader == node;
         let leading_since = if is_continued { before.leading_since } else { image.leader_epoch };
-        let standing = Standing { epoch: image.leader_epoch, leader: image.leader, leading_since, kind };
+        let standing = Standing { epoch: image.leader_epoch, leader, leading_since, kind };
         let duty = self.duty_of(&standing);
         // First nobody begins anything in the old role; then those in it end.
         self.standing.store(Arc::new(standing));

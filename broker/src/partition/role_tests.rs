@@ -116,6 +116,26 @@ async fn a_new_leader_does_not_say_what_is_latest_before_its_high_watermark_has_
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_started_again_does_not_lead_in_the_epochs_of_its_former_life() {
+    // It may have lost what followers of that epoch have on their disks: with other records in the same epoch the logs part
+    // unnoticed. Found by power cuts of all nodes.
+    let here = here(1);
+    here.view.set_former_life(true);
+    assert_eq!(here.is(1, 3), Duty::Wait);
+    assert!(matches!(here.append("of another history").0, Err(AppendError::Fenced { .. })));
+    assert_eq!(here.partition.check_leader(3), Err(NotServed::NotLeader { leader: -1, epoch: 3 }));
+    // Registered: whoever leads from now on does so in a later epoch.
+    here.view.set_former_life(false);
+    assert_eq!(here.is(-1, 3), Duty::Wait);
+    assert_eq!(here.is(1, 4), Duty::Lead);
+    here.append("a").0.unwrap();
+    // As the only replica, too.
+    let alone = PartitionImage { leader_epoch: 5, ..PartitionImage::new([1].into()) };
+    here.view.set_former_life(true);
+    assert_eq!(here.partition.update_role(&here.view, &alone), Duty::Wait);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn too_few_replicas_in_sync_are_told_before_anything_is_appended() {
     let here = here(2);
     here.partition.update_role(&here.view, &image(1, 3, &[1]));

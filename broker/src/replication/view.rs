@@ -1,7 +1,7 @@
 //! What partitions need to know of the cluster, and where they put what the controller is to be asked.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -46,6 +46,8 @@ type Duties = HashMap<(Uuid, i32), (Arc<Partition>, Duty)>;
 /// What partitions see of the cluster. One for each broker.
 pub struct View {
     node: i32,
+    incarnation: Uuid,
+    in_former_life: AtomicBool,
     node_epoch: AtomicI64,
     clock: Arc<Clock>,
     lag_max: Duration,
@@ -67,6 +69,8 @@ impl View {
     pub fn new(config: &Config, clock: Arc<Clock>) -> Arc<View> {
         Arc::new(View {
             node: config.node_id,
+            incarnation: Uuid::new_v4(),
+            in_former_life: AtomicBool::new(false),
             node_epoch: AtomicI64::new(-1),
             clock,
             lag_max: Duration::from_millis(config.replica_lag_time_max_ms),
@@ -85,6 +89,18 @@ impl View {
     /// This broker.
     pub fn node(&self) -> i32 {
         self.node
+    }
+
+    /// This start of the process.
+    pub fn incarnation(&self) -> Uuid {
+        self.incarnation
+    }
+
+    /// Whether the metadata still speak of an earlier start of this broker. What that one led it leads no more, for it may
+    /// have lost what it had not synced, and a leader that goes on in the same epoch makes another history of it: followers
+    /// that still have the first one would not notice.
+    pub fn is_of_former_life(&self) -> bool {
+        self.in_former_life.load(Ordering::Acquire)
     }
 
     /// The epoch that this broker is registered with; -1 before.
@@ -130,14 +146,20 @@ impl View {
             rack: broker.registration.rack.clone(),
         };
         let brokers: Brokers = image.brokers.iter().map(|(&id, broker)| (id, view(broker))).collect();
-        if let Some(own) = brokers.get(&self.node) {
-            self.node_epoch.store(own.epoch, Ordering::Release);
+        if let Some(own) = image.brokers.get(&self.node) {
+            self.in_former_life.store(own.registration.incarnation != self.incarnation, Ordering::Release);
+            self.node_epoch.store(own.registration.epoch, Ordering::Release);
         }
         let largest = usize::try_from(size_rule::largest_of_brokers(image)).unwrap_or(usize::MAX);
         self.largest_batch.store(largest, Ordering::Relaxed);
         if **self.brokers.load() != brokers {
             self.brokers.store(Arc::new(brokers));
         }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn set_former_life(&self, is_former: bool) {
+        self.in_former_life.store(is_former, Ordering::Release);
     }
 
     #[cfg(test)]
