@@ -234,8 +234,13 @@ impl Broker {
         self.topics.host(earlier)?;
         self.topics.resume_moves();
         // Coordinators go where the partitions of __consumer_offsets are led.
-        let (groups, node) = (self.groups.clone(), self.node_id());
-        self.topics.on_publish(Arc::new(move |registry| groups.follow(registry, node)));
+        let (groups, view, node) = (self.groups.clone(), self.topics.view().clone(), self.node_id());
+        self.topics.on_publish(Arc::new(move |registry| {
+            // Nor does it coordinate what it led in its life before: what is committed is known when it leads.
+            if !view.is_of_former_life(&registry.image) {
+                groups.follow(registry, node);
+            }
+        }));
         Ok(())
     }
 

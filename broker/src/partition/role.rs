@@ -122,7 +122,7 @@ impl Partition {
             return self.duty_of(&before);
         }
         let node = view.node();
-        let leader = match view.is_of_former_life() {
+        let leader = match view.is_in_former_life() {
             true if image.leader == node => PartitionImage::NO_LEADER,
             _ => image.leader,
         };

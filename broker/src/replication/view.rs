@@ -99,7 +99,13 @@ impl View {
     /// Whether the metadata still speak of an earlier start of this broker. What that one led it leads no more, for it may
     /// have lost what it had not synced, and a leader that goes on in the same epoch makes another history of it: followers
     /// that still have the first one would not notice.
-    pub fn is_of_former_life(&self) -> bool {
+    pub fn is_of_former_life(&self, image: &Image) -> bool {
+        let own = image.brokers.get(&self.node);
+        own.is_some_and(|own| own.registration.incarnation != self.incarnation)
+    }
+
+    /// The same, of the metadata that were learned last.
+    pub fn is_in_former_life(&self) -> bool {
         self.in_former_life.load(Ordering::Acquire)
     }
 
@@ -146,9 +152,9 @@ impl View {
             rack: broker.registration.rack.clone(),
         };
         let brokers: Brokers = image.brokers.iter().map(|(&id, broker)| (id, view(broker))).collect();
-        if let Some(own) = image.brokers.get(&self.node) {
-            self.in_former_life.store(own.registration.incarnation != self.incarnation, Ordering::Release);
-            self.node_epoch.store(own.registration.epoch, Ordering::Release);
+        self.in_former_life.store(self.is_of_former_life(image), Ordering::Release);
+        if let Some(own) = brokers.get(&self.node) {
+            self.node_epoch.store(own.epoch, Ordering::Release);
         }
         let largest = usize::try_from(size_rule::largest_of_brokers(image)).unwrap_or(usize::MAX);
         self.largest_batch.store(largest, Ordering::Relaxed);
