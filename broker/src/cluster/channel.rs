@@ -215,10 +215,11 @@ impl Channel {
         }
     }
 
-    /// Asks voters who leads. A voter need not: its quorum tells it.
+    /// Asks voters who leads. A voter need not: its quorum tells it. A controller that was taken out of the quorum, or is
+    /// not yet in it, is told nothing, and asks.
     async fn ask_voters(&self) {
         self.found.store(None);
-        if self.cluster.roles().controller {
+        if self.cluster.roles().controller && self.cluster.active_controller().is_some() {
             return;
         }
         let controllers = DescribeClusterRequest::default().with_endpoint_type(api::CONTROLLER_ENDPOINTS);
@@ -295,7 +296,14 @@ pub async fn call_controller<R: ControllerRequest>(
         channel.rest().await;
         if channel.active() == controller {
             let left = until.saturating_sub(broker.clock.monotonic());
-            let _ = tokio::time::timeout(left, channel.ask_voters()).await;
+            let mut changes = broker.cluster.leadership();
+            changes.mark_unchanged();
+            // Voters that are dead take long to not answer, and an election may be over before.
+            tokio::select! {
+                () = channel.ask_voters() => {}
+                Ok(()) = changes.changed() => {}
+                () = tokio::time::sleep(left) => {}
+            }
         }
     }
 }
