@@ -293,7 +293,13 @@ func (r *ride) poll(client *kgo.Client) {
 	r.mutex.Lock()
 	fetches.EachRecord(func(record *kgo.Record) { r.read[record.Partition] = append(r.read[record.Partition], record) })
 	r.mutex.Unlock()
-	if err := client.CommitUncommittedOffsets(ctx); err != nil {
+	// A commit to a coordinator that has just stopped listening is not tried again by franz-go, but by its application.
+	err := client.CommitUncommittedOffsets(ctx)
+	for try := 0; try < 20 && err != nil && strings.Contains(err.Error(), "connection refused"); try++ {
+		time.Sleep(50 * time.Millisecond)
+		err = client.CommitUncommittedOffsets(ctx)
+	}
+	if err != nil {
 		r.failed("commit", err)
 	}
 }
