@@ -10,38 +10,18 @@ use jackdaw_protocol::messages::{BrokerId, FetchRequest, FetchResponse};
 use uuid::Uuid;
 
 use super::testing::TestBroker;
-use crate::controller::testing::DEFAULTS;
+use crate::controller::testing::{far_epoch, registered, registration};
 use crate::topics::image::Configs;
-use crate::topics::record::{Record, Registration};
+use crate::topics::record::Record;
 
 const TOPIC: Uuid = Uuid::from_u128(7_000);
 /// As long as nothing but the end of the wait ends it.
 const LONG: i32 = 60_000;
 
-fn epoch_of(broker: i32) -> i64 {
-    1_000_000 + i64::from(broker)
-}
-
 /// A broker that leads a partition, of which brokers 11 and 12 have replicas.
 async fn leader() -> TestBroker {
     let test = TestBroker::start(&[]).await;
-    let register = |broker: i32| {
-        let epoch = epoch_of(broker);
-        let registration = Registration {
-            epoch,
-            incarnation: Uuid::from_u128(broker as u128),
-            rack: None,
-            listeners: Vec::new(),
-            dirs: Vec::new(),
-            message_max_bytes: 1 << 20,
-            replica_fetch_max_bytes: None,
-            write_caching: false,
-        };
-        [
-            Record::BrokerRegistered { broker, registration, unclean: false, defaults: DEFAULTS },
-            Record::BrokerUnfenced { broker, epoch, defaults: DEFAULTS },
-        ]
-    };
+    let register = |broker: i32| registered(broker, registration(broker, far_epoch(broker)));
     let created = Record::TopicCreated {
         name: "t".to_owned(),
         id: TOPIC,
@@ -68,7 +48,7 @@ impl Follower<'_> {
         let topic = FetchTopic::default()
             .with_topic_id(TOPIC)
             .with_partitions(vec![partition.with_current_leader_epoch(0).with_last_fetched_epoch(-1)]);
-        let replica = ReplicaState::default().with_replica_id(BrokerId(self.id)).with_replica_epoch(epoch_of(self.id));
+        let replica = ReplicaState::default().with_replica_id(BrokerId(self.id)).with_replica_epoch(far_epoch(self.id));
         let request = FetchRequest::default()
             .with_replica_state(replica)
             .with_max_wait_ms(wait_ms)

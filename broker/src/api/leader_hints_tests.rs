@@ -11,7 +11,7 @@ use jackdaw_protocol::records::{BatchBuilder, Codec};
 use uuid::Uuid;
 
 use super::testing::{TestBroker, topic};
-use crate::controller::testing::DEFAULTS;
+use crate::controller::testing::{far_epoch, registered, registration};
 use crate::net::{Peer, PeerConfig};
 use crate::topics::image::Configs;
 use crate::topics::record::{Endpoint, Record, Registration};
@@ -22,27 +22,14 @@ const WITHIN: Duration = Duration::from_secs(20);
 
 /// Broker 11 can be reached by clients, broker 12 only by others.
 fn register(broker: i32, listener: &str) -> [Record; 2] {
-    let epoch = 1_000_000 + i64::from(broker);
     let endpoint = Endpoint {
         name: listener.to_owned(),
         host: format!("host-{broker}"),
         port: 9000 + broker as u16,
         security_protocol: 0,
     };
-    let registration = Registration {
-        epoch,
-        incarnation: Uuid::from_u128(broker as u128),
-        rack: Some("rack".to_owned()),
-        listeners: vec![endpoint],
-        dirs: Vec::new(),
-        message_max_bytes: 1 << 20,
-        replica_fetch_max_bytes: None,
-        write_caching: false,
-    };
-    [
-        Record::BrokerRegistered { broker, registration, unclean: false, defaults: DEFAULTS },
-        Record::BrokerUnfenced { broker, epoch, defaults: DEFAULTS },
-    ]
+    let own = registration(broker, far_epoch(broker));
+    registered(broker, Registration { rack: Some("rack".to_owned()), listeners: vec![endpoint], ..own })
 }
 
 /// Partitions 0 and 1 of a topic are led by brokers 11 and 12, and a topic here is in its second epoch.

@@ -11,28 +11,14 @@ use uuid::Uuid;
 
 use super::testing::{TestBroker, topic};
 use crate::controller::election::{Election, Goal, settle};
-use crate::controller::testing::DEFAULTS;
+use crate::controller::testing::{DEFAULTS, far_epoch, registered, registration};
 use crate::topics::image::{Configs, PartitionImage};
-use crate::topics::record::{Record, Registration};
+use crate::topics::record::Record;
 
 type Code = ResponseError;
 
 fn register(broker: i32) -> [Record; 2] {
-    let epoch = 1_000_000 + i64::from(broker);
-    let registration = Registration {
-        epoch,
-        incarnation: Uuid::from_u128(broker as u128),
-        rack: None,
-        listeners: Vec::new(),
-        dirs: Vec::new(),
-        message_max_bytes: 1 << 20,
-        replica_fetch_max_bytes: None,
-        write_caching: false,
-    };
-    [
-        Record::BrokerRegistered { broker, registration, unclean: false, defaults: DEFAULTS },
-        Record::BrokerUnfenced { broker, epoch, defaults: DEFAULTS },
-    ]
+    registered(broker, registration(broker, far_epoch(broker)))
 }
 
 impl TestBroker {
@@ -66,7 +52,7 @@ impl TestBroker {
     }
 
     fn fence(&self, broker: i32) {
-        self.apply(vec![Record::BrokerFenced { broker, epoch: 1_000_000 + i64::from(broker), defaults: DEFAULTS }]);
+        self.apply(vec![Record::BrokerFenced { broker, epoch: far_epoch(broker), defaults: DEFAULTS }]);
     }
 
     async fn elect(&self, version: i16, kind: i8, partitions: Option<&[i32]>) -> ElectLeadersResponse {

@@ -11,6 +11,34 @@ use crate::topics::record::{ElectionDefaults, Record, Registration};
 
 pub(crate) const DEFAULTS: ElectionDefaults = ElectionDefaults { min_insync_replicas: 1, unclean: false };
 
+/// What a broker that has nothing special says of itself.
+pub(crate) fn registration(broker: i32, epoch: i64) -> Registration {
+    Registration {
+        epoch,
+        incarnation: Uuid::from_u128(broker as u128),
+        rack: None,
+        listeners: Vec::new(),
+        dirs: Vec::new(),
+        message_max_bytes: 1 << 20,
+        replica_fetch_max_bytes: None,
+        write_caching: false,
+    }
+}
+
+/// The epoch of a broker that no process is, in the metadata of a broker that is one: above all that it will have.
+pub(crate) fn far_epoch(broker: i32) -> i64 {
+    1_000_000 + i64::from(broker)
+}
+
+/// What makes the broker one that is registered and active.
+pub(crate) fn registered(broker: i32, registration: Registration) -> [Record; 2] {
+    let epoch = registration.epoch;
+    [
+        Record::BrokerRegistered { broker, registration, unclean: false, defaults: DEFAULTS },
+        Record::BrokerUnfenced { broker, epoch, defaults: DEFAULTS },
+    ]
+}
+
 /// Brokers 1 to n, registered and active, and the topics made since.
 pub(crate) struct Cluster {
     catalog: Catalog,
@@ -24,18 +52,9 @@ impl Cluster {
     pub(crate) fn in_racks(racks: &[Option<&str>]) -> Cluster {
         let mut cluster = Cluster { catalog: Catalog::default() };
         for (broker, rack) in (1..).zip(racks) {
-            let registration = Registration {
-                epoch: i64::from(broker),
-                incarnation: Uuid::from_u128(broker as u128),
-                rack: rack.map(str::to_owned),
-                listeners: Vec::new(),
-                dirs: Vec::new(),
-                message_max_bytes: 1 << 20,
-                replica_fetch_max_bytes: None,
-                write_caching: false,
-            };
-            cluster.apply(&Record::BrokerRegistered { broker, registration, unclean: false, defaults: DEFAULTS });
-            cluster.unfence(broker);
+            let own = registration(broker, i64::from(broker));
+            let own = Registration { rack: rack.map(str::to_owned), ..own };
+            registered(broker, own).iter().for_each(|record| cluster.apply(record));
         }
         cluster
     }

@@ -76,36 +76,22 @@ mod tests {
 
     use jackdaw_protocol::messages::offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic};
     use jackdaw_protocol::messages::{FindCoordinatorRequest, OffsetCommitRequest, StrBytes};
-    use uuid::Uuid;
 
     use super::*;
     use crate::api::testing::{TestBroker, topic};
-    use crate::controller::testing::DEFAULTS;
-    use crate::topics::record::{Endpoint, Record, Registration};
+    use crate::controller::testing::{far_epoch, registered, registration};
+    use crate::topics::record::{Endpoint, Registration};
 
     /// Another broker as this one knows it.
     fn register(test: &TestBroker, broker: i32, port: i32) {
-        let epoch = 1_000_000 + i64::from(broker);
         let endpoint = Endpoint {
             name: test.broker().config().inter_broker_listener_name.clone(),
             host: "127.0.0.1".to_owned(),
             port: u16::try_from(port).unwrap(),
             security_protocol: 0,
         };
-        let registration = Registration {
-            epoch,
-            incarnation: Uuid::from_u128(broker as u128),
-            rack: None,
-            listeners: vec![endpoint],
-            dirs: Vec::new(),
-            message_max_bytes: 1 << 20,
-            replica_fetch_max_bytes: None,
-            write_caching: false,
-        };
-        let records = vec![
-            Record::BrokerRegistered { broker, registration, unclean: false, defaults: DEFAULTS },
-            Record::BrokerUnfenced { broker, epoch, defaults: DEFAULTS },
-        ];
+        let own = Registration { listeners: vec![endpoint], ..registration(broker, far_epoch(broker)) };
+        let records = registered(broker, own).into();
         test.broker().topics.change(|_| (records, ())).unwrap();
     }
 
