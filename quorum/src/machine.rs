@@ -186,7 +186,8 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<(Meta, Vec<u8>), String> {
     match &scan.frames[..] {
         [head, pieces @ .., end] if scan.sound == bytes.len() && end.payload == END => {
             let head: Head = serde_json::from_slice(head.payload).map_err(|error| error.to_string())?;
-            Ok((head.meta, pieces.iter().flat_map(|piece| piece.payload).copied().collect()))
+            let pieces: Vec<&[u8]> = pieces.iter().map(|piece| piece.payload).collect();
+            Ok((head.meta, pieces.concat()))
         }
         _ => Err(format!("damaged at byte {}", scan.sound)),
     }

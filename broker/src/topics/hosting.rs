@@ -1,6 +1,6 @@
 //! Logs on disk and partitions in the metadata, brought together: at start those found are taken, later ones are made.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jackdaw_storage::{Log, LogDir, StorageError};
@@ -96,13 +96,25 @@ impl Opener<'_> {
     }
 }
 
-/// Topic and partition.
-type Name = (String, i32);
+/// A log that was on disk at start.
+struct Found {
+    dir: usize,
+    log: Arc<Log>,
+    /// A partition has it, or it was set aside.
+    is_settled: bool,
+}
 
-/// Logs that were on disk at start and that no partition has taken yet, with the directory of each.
+impl Found {
+    fn name(&self) -> (&str, i32) {
+        (self.log.topic(), self.log.partition())
+    }
+}
+
+/// Logs that were on disk at start, with the directory of each. By name, in one piece of memory: there may be a hundred
+/// thousand, and what a start leaves behind between them would stay.
 #[derive(Default)]
 pub(super) struct FoundLogs {
-    logs: HashMap<Name, Vec<(usize, Arc<Log>)>>,
+    logs: Vec<Found>,
     /// Log directories that should be here and are not, as the operator is told of them: what is not found may be there.
     pub(super) absent: Vec<String>,
     /// Partitions that may be there.
@@ -111,14 +123,13 @@ pub(super) struct FoundLogs {
 
 impl FoundLogs {
     pub(super) fn scan(dirs: &[Arc<Flusher>]) -> FoundLogs {
-        let mut logs: HashMap<_, Vec<_>> = HashMap::new();
+        let mut logs = Vec::new();
         for (dir, flusher) in dirs.iter().enumerate() {
-            for log in flusher.dir().logs() {
-                if !store::is_metadata(&log) {
-                    logs.entry((log.topic().to_owned(), log.partition())).or_default().push((dir, log));
-                }
-            }
+            let here = flusher.dir().logs().into_iter().filter(|log| !store::is_metadata(log));
+            logs.extend(here.map(|log| Found { dir, log, is_settled: false }));
         }
+        // Stable: of two under one name, that of the earlier directory comes first.
+        logs.sort_by(|one, other| one.name().cmp(&other.name()));
         FoundLogs { logs, ..FoundLogs::default() }
     }
 
@@ -130,16 +141,15 @@ impl FoundLogs {
     /// lost them. Data comes first; configs can be set again.
     pub(super) fn adopted(&self, node_id: i32) -> Vec<Record> {
         let mut topics: BTreeMap<&str, (Uuid, Vec<i32>)> = BTreeMap::new();
-        for ((topic, partition), logs) in &self.logs {
-            let (id, epochs) = topics.entry(topic).or_default();
-            let index = *partition as usize;
+        for logs in self.logs.chunk_by(|one, other| one.name() == other.name()) {
+            let Some(Found { log, .. }) = logs.first() else { continue };
+            let (id, epochs) = topics.entry(log.topic()).or_default();
+            let index = log.partition() as usize;
             epochs.resize(epochs.len().max(index + 1), 0);
-            if let Some((_, log)) = logs.first() {
-                // What is appended from now on belongs to no leadership that the log has seen.
-                epochs[index] = log.latest_epoch().map_or(0, |epoch| epoch.saturating_add(1));
-                if id.is_nil() {
-                    *id = log.topic_id();
-                }
+            // What is appended from now on belongs to no leadership that the log has seen.
+            epochs[index] = log.latest_epoch().map_or(0, |epoch| epoch.saturating_add(1));
+            if id.is_nil() {
+                *id = log.topic_id();
             }
         }
         let records = |(name, (id, epochs)): (&str, (Uuid, Vec<i32>))| {
@@ -159,31 +169,33 @@ impl FoundLogs {
     }
 
     pub(super) fn take(&mut self, topic: &TopicImage, partition: i32) -> Option<(usize, Arc<Log>)> {
-        let logs = self.logs.get_mut(&(topic.name.to_string(), partition))?;
-        let at = logs.iter().position(|(_, log)| is_of(log, topic))?;
-        Some(logs.swap_remove(at))
+        let name = (&*topic.name, partition);
+        let first = self.logs.partition_point(|found| found.name() < name);
+        let mut of_name = self.logs[first..].iter_mut().take_while(|found| found.name() == name);
+        let found = of_name.find(|found| !found.is_settled && is_of(&found.log, topic))?;
+        found.is_settled = true;
+        Some((found.dir, found.log.clone()))
     }
 
     /// Takes out what no partition of `image` accounts for, and a second copy of what one does. Before any log is made:
     /// a stray may stand in its place.
     pub(super) fn set_strays_aside(&mut self, image: &Image, node_id: i32, dirs: &[Arc<Flusher>]) {
-        for ((topic, partition), logs) in &mut self.logs {
+        for logs in self.logs.chunk_by_mut(|one, other| one.name() == other.name()) {
+            let (topic, partition) = logs[0].name();
             let topic = image.topic(topic);
-            let hosted = topic.and_then(|topic| topic.partitions.get(*partition as usize));
+            let hosted = topic.and_then(|topic| topic.partitions.get(partition as usize));
             let ours = hosted.is_some_and(|partition| partition.replicas.contains(&node_id));
             let is_its = |log: &Arc<Log>| ours && topic.is_some_and(|topic| is_of(log, topic));
-            let kept = logs.iter().filter(|(_, log)| is_its(log)).max_by_key(|(dir, log)| reach(*dir, log)).cloned();
-            logs.retain(|(dir, log)| match &kept {
-                Some((_, kept)) if Arc::ptr_eq(kept, log) => true,
-                Some((_, kept)) if is_its(log) && is_covered(log, kept) => {
-                    remove_copy(log, dirs[*dir].dir());
-                    false
+            let of_it = logs.iter().filter(|found| is_its(&found.log));
+            let kept = of_it.max_by_key(|found| reach(found.dir, &found.log)).map(|found| found.log.clone());
+            for Found { dir, log, is_settled } in logs {
+                match &kept {
+                    Some(kept) if Arc::ptr_eq(kept, log) => continue,
+                    Some(kept) if is_its(log) && is_covered(log, kept) => remove_copy(log, dirs[*dir].dir()),
+                    _ => set_aside(log, dirs[*dir].dir()),
                 }
-                _ => {
-                    set_aside(log, dirs[*dir].dir());
-                    false
-                }
-            });
+                *is_settled = true;
+            }
         }
     }
 }

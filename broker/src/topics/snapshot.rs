@@ -4,9 +4,11 @@
 //! there may be a hundred thousand of them.
 
 use std::collections::{BTreeMap, HashMap};
+use std::fmt;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::de::{SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 use uuid::Uuid;
 
 use super::image::{BrokerImage, Configs, Image, PartitionImage, RarePartition, TopicImage};
@@ -16,10 +18,10 @@ use super::record::{Registration, uuid_text};
 const VERSION: u16 = 0;
 
 #[derive(Serialize, Deserialize)]
-struct Stored {
+struct Stored<Topics> {
     v: u16,
     version: u64,
-    topics: Vec<StoredTopic>,
+    topics: Topics,
     brokers: BTreeMap<i32, StoredBroker>,
     cluster_configs: Configs,
     broker_configs: BTreeMap<i32, Configs>,
@@ -40,7 +42,7 @@ struct StoredTopic {
 
 /// Replicas, the ISR where it is not all of them, leader, leader epoch, partition epoch, and what few have.
 #[derive(Serialize, Deserialize)]
-struct StoredPartition(Vec<i32>, Option<Vec<i32>>, i32, i32, i32, Option<StoredRare>);
+struct StoredPartition(Vec<i32>, Option<Vec<i32>>, i32, i32, i32, Option<Box<StoredRare>>);
 
 #[derive(Serialize, Deserialize)]
 struct StoredRare {
@@ -96,10 +98,11 @@ pub fn encode(image: &Image) -> Vec<u8> {
         log_dirs,
         next_producer_id,
     } = image;
+    let topics: Vec<StoredTopic> = by_name.values().map(|topic| store_topic(topic)).collect();
     let stored = Stored {
         v: VERSION,
         version: *version,
-        topics: by_name.values().map(|topic| store_topic(topic)).collect(),
+        topics,
         brokers: brokers.iter().map(|(id, broker)| (*id, store_broker(broker))).collect(),
         cluster_configs: Configs::clone(cluster_configs),
         broker_configs: BTreeMap::clone(broker_configs),
@@ -118,7 +121,7 @@ pub fn decode(bytes: &[u8]) -> Result<Image, SnapshotError> {
         v: u16,
     }
     // The version stands first, and is looked for alone only if the rest is not understood.
-    let stored: Stored = match serde_json::from_slice::<Stored>(bytes) {
+    let stored = match serde_json::from_slice::<Stored<Topics>>(bytes) {
         Ok(stored) if stored.v > VERSION => return Err(SnapshotError::TooNew { version: stored.v }),
         Ok(stored) => stored,
         Err(error) => {
@@ -139,14 +142,41 @@ pub fn decode(bytes: &[u8]) -> Result<Image, SnapshotError> {
         next_producer_id: stored.next_producer_id,
         ..Image::default()
     };
-    let mut replicas = HashMap::new();
-    for topic in stored.topics {
+    for topic in stored.topics.0 {
         if image.topic(&topic.name).is_some() || image.topic_by_id(topic.id).is_some() {
-            return Err(SnapshotError::Twice(topic.name));
+            return Err(SnapshotError::Twice(topic.name.to_string()));
         }
-        image.put(load_topic(topic, &mut replicas));
+        image.put(topic);
     }
     Ok(image)
+}
+
+/// Topics, each made what it becomes as soon as it is read: of all at once, what was read would be the larger part, and
+/// leave its holes in the memory of a broker that then is idle.
+struct Topics(Vec<TopicImage>);
+
+impl<'de> Deserialize<'de> for Topics {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Topics, D::Error> {
+        struct Each;
+
+        impl<'de> Visitor<'de> for Each {
+            type Value = Topics;
+
+            fn expecting(&self, text: &mut fmt::Formatter<'_>) -> fmt::Result {
+                text.write_str("a list of topics")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Topics, A::Error> {
+                let (mut topics, mut replicas) = (Vec::new(), HashMap::new());
+                while let Some(topic) = list.next_element()? {
+                    topics.push(load_topic(topic, &mut replicas));
+                }
+                Ok(Topics(topics))
+            }
+        }
+
+        from.deserialize_seq(Each)
+    }
 }
 
 fn store_topic(topic: &TopicImage) -> StoredTopic {
@@ -164,7 +194,7 @@ fn store_partition(partition: &PartitionImage) -> StoredPartition {
     let isr = (isr != replicas).then(|| isr.to_vec());
     let rare = rare.as_deref().cloned().map(|rare| {
         let RarePartition { adding, removing, elr, last_known_elr, recovering } = rare;
-        StoredRare { adding, removing, elr, last_known_elr, recovering }
+        Box::new(StoredRare { adding, removing, elr, last_known_elr, recovering })
     });
     StoredPartition(replicas.to_vec(), isr, *leader, *leader_epoch, *partition_epoch, rare)
 }
@@ -182,12 +212,15 @@ fn load_topic(topic: StoredTopic, known: &mut HashMap<Vec<i32>, Arc<[i32]>>) -> 
     let load = |StoredPartition(replicas, isr, leader, leader_epoch, partition_epoch, rare)| {
         let replicas = share(replicas);
         let isr = isr.map_or_else(|| replicas.clone(), &mut share);
-        let rare = rare.map(|StoredRare { adding, removing, elr, last_known_elr, recovering }| {
+        let rare = rare.map(|rare| {
+            let StoredRare { adding, removing, elr, last_known_elr, recovering } = *rare;
             Box::new(RarePartition { adding, removing, elr, last_known_elr, recovering })
         });
         PartitionImage { replicas, isr, leader, leader_epoch, partition_epoch, rare }
     };
-    let partitions = topic.partitions.into_iter().map(load).collect();
+    // Not collected: that would go on in the larger memory of what was read, and keep all of it.
+    let mut partitions = Vec::with_capacity(topic.partitions.len());
+    partitions.extend(topic.partitions.into_iter().map(load));
     TopicImage { name: topic.name.into(), id: topic.id, partitions, configs: topic.configs }
 }
 
