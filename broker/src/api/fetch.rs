@@ -191,7 +191,7 @@ impl Fetch {
         read
     }
 
-    fn read_partition(&self, partition: &Partition, wanted: &Wanted, left: usize, first: bool) -> PartitionData {
+    fn read_partition(&self, partition: &Arc<Partition>, wanted: &Wanted, left: usize, first: bool) -> PartitionData {
         let params = &wanted.params;
         if let Err(error) = self.check(partition, params) {
             return failed(wanted.partition, error);
@@ -244,8 +244,11 @@ impl Fetch {
                 Err(error) => return failed(wanted.partition, self.code(error)),
             }
         }
-        if self.reader == Reader::Replica && self.is_throttled(partition) {
-            self.broker.topics.view().sent.spend(slice.bytes.len());
+        if self.reader == Reader::Replica && !slice.bytes.is_empty() {
+            partition.follower_gets(bound);
+            if self.is_throttled(partition) {
+                self.broker.topics.view().sent.spend(slice.bytes.len());
+            }
         }
         data.with_records(Some(slice.bytes))
     }

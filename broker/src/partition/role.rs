@@ -139,6 +139,7 @@ impl Partition {
             if image.replicas.len() == leading.replicas {
                 drop(changing);
                 if learned {
+                    self.sync_what_nobody_asks_for();
                     self.look_at_replicas();
                 }
                 return Duty::Lead;
@@ -168,6 +169,7 @@ impl Partition {
         }
         drop(changing);
         self.wake_fetches();
+        self.sync_what_nobody_asks_for();
         self.look_at_replicas();
         duty
     }
@@ -321,6 +323,7 @@ impl Partition {
         };
         let end = self.log().log_end_offset();
         leading.state.lock().fetched(replica, broker_epoch, offset, log_start, end, leading.view.now())?;
+        self.follower_gets(offset);
         self.look_at_replicas();
         Ok(())
     }
@@ -349,6 +352,7 @@ impl Partition {
         let standing = self.standing.load();
         let Some(leading) = standing.leading().filter(|_| standing.epoch == proposal.leader_epoch) else { return };
         if leading.state.lock().answered(proposal.number, answer) {
+            self.sync_what_nobody_asks_for();
             self.look_at_replicas();
         }
     }

@@ -88,6 +88,57 @@ async fn acks_all_is_answered_once_every_replica_in_sync_has_the_record_on_its_d
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_leader_syncs_for_acks_all_when_a_follower_is_sent_the_records() {
+    // What was asked for is synced when the threads have ended.
+    let synced = |here: &Here| {
+        here.flusher.stop();
+        here.partition.log().flushed_offset()
+    };
+    let waiting = |min_insync_replicas| {
+        let here = here(min_insync_replicas);
+        here.is(1, 3);
+        let (_, epoch) = here.append("a");
+        let durable = here.partition.durable(1, epoch);
+        (here, durable)
+    };
+    let (here, _durable) = waiting(2);
+    assert_eq!(synced(&here), 0, "nobody was sent it");
+    let (here, _durable) = waiting(2);
+    here.partition.follower_gets(1);
+    assert_eq!(synced(&here), 1);
+    let (here, _durable) = waiting(2);
+    here.fetch(2, 3, 1);
+    assert_eq!(synced(&here), 1, "it has it already");
+    // Sent before anybody waited, or while nobody did.
+    let here = self::here(2);
+    here.is(1, 3);
+    let (_, epoch) = here.append("a");
+    here.partition.follower_gets(1);
+    let _durable = here.partition.durable(1, epoch);
+    assert_eq!(synced(&here), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_that_is_left_alone_in_sync_waits_for_no_follower_to_ask() {
+    let here = here(1);
+    here.is(1, 3);
+    let (_, epoch) = here.append("a");
+    let durable = here.partition.durable(1, epoch);
+    let left = PartitionImage { partition_epoch: 4, ..image(1, 3, &[1]) };
+    here.partition.update_role(&here.view, &left);
+    soon(durable).await.unwrap();
+    let (_, epoch) = here.append("b");
+    soon(here.partition.durable(2, epoch)).await.unwrap();
+    // The only replica of all.
+    here.partition.update_role(&here.view, &PartitionImage { partition_epoch: 5, ..image(1, 3, &[1, 2]) });
+    here.append("c").0.unwrap();
+    let durable = here.partition.durable(3, epoch);
+    let only = PartitionImage { leader_epoch: 4, partition_epoch: 6, ..PartitionImage::new([1].into()) };
+    here.partition.update_role(&here.view, &only);
+    soon(durable).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn who_waits_is_told_when_another_broker_leads() {
     let here = here(2);
     here.is(1, 3);

@@ -21,6 +21,8 @@ struct Wait {
 pub(super) struct Waits {
     list: Vec<Wait>,
     purge_at: usize,
+    /// A follower was sent what is below, or has it.
+    sent: i64,
 }
 
 impl Waits {
@@ -46,12 +48,16 @@ impl Waits {
     }
 }
 
+fn has_others_in_sync(standing: &Standing) -> bool {
+    standing.leading().is_some_and(|leading| leading.state.lock().isr().len() > 1)
+}
+
 impl Partition {
     /// Returns once every byte below `offset`, appended in `epoch`, is acknowledged: on the disk (unless the topic says
     /// `write.caching=true`), and on that of every replica in sync.
     ///
-    /// Must be called on a partition whose records below `offset` are appended; the sync is asked for before it returns
-    /// its future, so the caller may drop or await it later.
+    /// Must be called on a partition whose records below `offset` are appended; the sync is seen to before it returns its
+    /// future, so the caller may drop or await it later.
     pub fn durable(
         self: &Arc<Self>,
         offset: i64,
@@ -91,9 +97,10 @@ impl Partition {
         }
         let (answer, receiver) = oneshot::channel();
         waits.push(Wait { offset, answer });
+        let is_later = waits.sent < offset && has_others_in_sync(&standing);
         drop(waits);
         let is_on_disk = self.on_disk() >= offset;
-        if !is_on_disk {
+        if !is_on_disk && !is_later {
             self.ask_for_sync();
         }
         if is_on_disk || standing.leading().is_some() {
@@ -139,6 +146,30 @@ impl Partition {
     pub fn resume_syncs(self: &Arc<Self>) {
         if !self.waits.lock().list.is_empty() {
             self.ask_for_sync();
+        }
+    }
+
+    /// A follower has what is below `offset`, or will soon: where somebody waits for that, it is brought to this disk too.
+    ///
+    /// Not before: with others in sync an acknowledgement takes their syncs anyway, which begin no earlier. So a leader
+    /// under load syncs as often as it is asked for records, and not once for each batch or two.
+    pub fn follower_gets(self: &Arc<Self>, offset: i64) {
+        if self.on_disk() >= offset {
+            return;
+        }
+        let mut waits = self.waits.lock();
+        waits.sent = waits.sent.max(offset);
+        let is_waited_for = !waits.list.is_empty();
+        drop(waits);
+        if is_waited_for {
+            self.ask_for_sync();
+        }
+    }
+
+    /// To be called after a change of the replicas in sync: where none is left but this one, no follower asks any more.
+    pub(super) fn sync_what_nobody_asks_for(self: &Arc<Self>) {
+        if !has_others_in_sync(&self.standing.load()) {
+            self.resume_syncs();
         }
     }
 
