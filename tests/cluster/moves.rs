@@ -1,6 +1,8 @@
 //! Partitions and voters come and go by the commands that people use.
 
 use jackdaw_test_support::Cluster;
+use jackdaw_test_support::messages::DescribeQuorumRequest;
+use jackdaw_test_support::messages::describe_quorum_request::{PartitionData, TopicData};
 
 fn replicas(cluster: &Cluster, topic: &str, index: i32) -> Option<Vec<i32>> {
     Some(cluster.partition(topic, index)?.replica_nodes.iter().map(|id| id.0).collect())
@@ -58,15 +60,17 @@ fn a_preferred_leader_leads_again_when_it_is_asked_for_and_the_replicas_of_a_top
     assert_eq!(crate::texts(&cluster.read_all("led", 0)), crate::expected(5));
 }
 
-#[test]
-fn the_quorum_is_described_by_every_node_in_every_version() {
-    use jackdaw_test_support::messages::DescribeQuorumRequest;
-    use jackdaw_test_support::messages::describe_quorum_request::{PartitionData, TopicData};
-    let cluster = Cluster::start(3);
+fn describe_quorum() -> DescribeQuorumRequest {
     let topic = TopicData::default()
         .with_topic_name(jackdaw_test_support::requests::topic("__cluster_metadata"))
         .with_partitions(vec![PartitionData::default()]);
-    let request = DescribeQuorumRequest::default().with_topics(vec![topic]);
+    DescribeQuorumRequest::default().with_topics(vec![topic])
+}
+
+#[test]
+fn the_quorum_is_described_by_every_node_in_every_version() {
+    let cluster = Cluster::start(3);
+    let request = describe_quorum();
     for version in 0..=2 {
         for id in cluster.ids() {
             cluster.wait_for("the voters, and how far they are", |cluster| {
@@ -93,4 +97,19 @@ fn a_voter_is_taken_out_and_comes_back() {
     cluster.wait_for("two voters", |cluster| (votes(cluster) == 2).then_some(()));
     cluster.jackdaw(&["cluster", "add-voter", &out, &address]);
     cluster.wait_for("three voters", |cluster| (votes(cluster) == 3).then_some(()));
+}
+
+#[test]
+fn a_voter_that_is_taken_out_while_it_leads_finds_out_who_leads_after_it() {
+    let cluster = Cluster::start(3);
+    let out = cluster.controller();
+    cluster.jackdaw(&["cluster", "remove-voter", &out.to_string(), "--yes"]);
+    // Asked of the very node that nobody in the quorum tells anything any more.
+    cluster.wait_for("the two that are left, and which of them leads", |cluster| {
+        let answer = cluster.ask(out, 2, &describe_quorum())?;
+        let partition = answer.topics.first()?.partitions.first()?;
+        let voters: Vec<i32> = partition.current_voters.iter().map(|voter| voter.replica_id.0).collect();
+        let is_left = voters.len() == 2 && !voters.contains(&out);
+        (partition.error_code == 0 && is_left && voters.contains(&partition.leader_id.0)).then_some(())
+    });
 }
