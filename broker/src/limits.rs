@@ -94,6 +94,10 @@ pub const HANDOVER_DEADLINE: Duration = Duration::from_secs(5);
 /// How long it still answers afterwards, so that clients and brokers learn from it where its partitions are.
 pub const HANDOVER_GRACE: Duration = Duration::from_millis(100);
 
+/// A leader that a follower in sync still followed so long ago is taken for the leader, if the controller is silent. Followers ask at
+/// least every `replica.fetch.wait.max.ms`.
+pub const FOLLOWERS_ASK_WITHIN: Duration = Duration::from_secs(2);
+
 /// How long the controller waits for a broker's listener to take a connection.
 pub const DIAL_DEADLINE: Duration = Duration::from_secs(2);
 

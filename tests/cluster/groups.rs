@@ -61,9 +61,12 @@ fn commit(cluster: &Cluster, member: &str, generation: i32, offset: i64) -> i16 
     code(&call(cluster, 7, &request, code))
 }
 
+fn fetch() -> OffsetFetchRequest {
+    OffsetFetchRequest::default().with_group_id(id()).with_topics(None)
+}
+
 fn committed(cluster: &Cluster) -> i64 {
-    let request = OffsetFetchRequest::default().with_group_id(id()).with_topics(None);
-    let answer = call(cluster, 5, &request, |answer| answer.error_code);
+    let answer = call(cluster, 5, &fetch(), |answer| answer.error_code);
     answer.topics[0].partitions[0].committed_offset
 }
 
@@ -113,4 +116,31 @@ fn a_group_goes_on_in_its_generation_with_all_its_offsets_when_its_coordinator_d
         }
     }
     assert_eq!(committed(&cluster), offset);
+}
+
+/// Found by `jackdaw chaos`: a consumer that started just then read again what it had committed as read.
+#[test]
+fn a_coordinator_that_was_frozen_tells_no_offsets_that_were_overtaken_meanwhile() {
+    let cluster = ClusterOptions::nodes(3)
+        .set("broker.session.timeout.ms", 2000)
+        .set("broker.heartbeat.interval.ms", 500)
+        .start();
+    cluster.create_topic("read", 1, 3, &[]);
+    assert_eq!(commit(&cluster, "", -1, 1), 0);
+    for index in 0..3 {
+        cluster.wait_isr("__consumer_offsets", index, &[1, 2, 3]);
+    }
+    let frozen = find(&cluster).unwrap();
+    cluster.pause(frozen);
+    cluster.wait_for("another coordinator", |cluster| find(cluster).filter(|now| *now != frozen));
+    assert_eq!(commit(&cluster, "", -1, 2), 0);
+    cluster.resume(frozen);
+    cluster.wait_for("the woken node to know that it coordinates no more", |cluster| {
+        let answer = cluster.ask(frozen, 5, &fetch())?;
+        let told = answer.topics.first().map(|topic| topic.partitions[0].committed_offset);
+        assert!(matches!((answer.error_code, told), (0, Some(2)) | (14..=16, None)), "{answer:?}");
+        let found = cluster.ask(frozen, 3, &FindCoordinatorRequest::default().with_key(text(GROUP)))?;
+        (found.error_code == 0 && found.node_id.0 != frozen).then_some(())
+    });
+    assert_eq!(committed(&cluster), 2);
 }

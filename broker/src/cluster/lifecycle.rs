@@ -294,7 +294,15 @@ async fn beat(broker: &Arc<Broker>, want_shut_down: bool) -> Result<BrokerHeartb
         request = request.with_unknown_tagged_field(OWN_TAG, write_partitions(&offline));
     }
     let session = Duration::from_millis(broker.config().broker_session_timeout_ms);
-    call_controller(broker, &request, session / 2).await
+    // One in this process knows as little as this broker, if both were frozen.
+    let is_own =
+        |broker: &Broker| broker.cluster.active_controller().is_none_or(|active| active.id == broker.node_id());
+    let (at, was_own) = (broker.clock.monotonic(), is_own(broker));
+    let answer = call_controller(broker, &request, session / 2).await?;
+    if answer.error_code == 0 && !answer.is_fenced && !was_own && !is_own(broker) {
+        broker.topics.view().heard(at);
+    }
+    Ok(answer)
 }
 
 /// Partitions that others count on this broker for, and that it cannot serve: their log directory has failed.

@@ -14,8 +14,8 @@ mod runtime;
 mod timers;
 mod topic;
 
-pub use committed::{CommittedOffset, CommittedOffsets};
+pub use committed::{CommittedOffset, CommittedOffsets, FetchedOffsets};
 pub use outcome::Outcome;
 pub use placement::partition_for;
-pub use runtime::{FetchedOffsets, Groups, Verdicts};
+pub use runtime::{Groups, Verdicts};
 pub use topic::offsets_topic;

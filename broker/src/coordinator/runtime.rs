@@ -31,7 +31,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::group::classic::{Join, Leaving, Sync as SyncRequest};
 use crate::group::records::Record;
-use crate::group::shard::{Commit, DescribedGroup, FetchedOffset, ListedGroup};
+use crate::group::shard::{Commit, DescribedGroup, ListedGroup};
 use crate::group::{
     Answer, Effects, GroupConfig, GroupError, GroupId, JoinRefused, Joined, Shard, Step, Synced, Token, limits,
 };
@@ -45,9 +45,6 @@ const NEVER: u64 = u64::MAX;
 
 /// One verdict for each thing asked for, in the order asked.
 pub type Verdicts = Vec<Result<(), GroupError>>;
-
-/// Committed offsets with the topic and partition they are of.
-pub type FetchedOffsets = Vec<(Arc<str>, i32, FetchedOffset)>;
 
 /// All groups that this broker coordinates.
 pub struct Groups {
@@ -187,24 +184,6 @@ impl Groups {
         self.step(&group, |shard, step| shard.commit(commit, step))
     }
 
-    /// OffsetFetch of some partitions, answered in their order.
-    pub fn fetch(
-        &self,
-        group: &GroupId,
-        partitions: &[(Arc<str>, i32)],
-        require_stable: bool,
-    ) -> Outcome<Result<Vec<FetchedOffset>, GroupError>> {
-        self.step(group, |shard, _| {
-            let one = |(topic, partition): &(Arc<str>, i32)| shard.fetch(group, topic, *partition, require_stable);
-            Ok(partitions.iter().map(one).collect())
-        })
-    }
-
-    /// OffsetFetch of everything that the group committed.
-    pub fn fetch_all(&self, group: &GroupId, require_stable: bool) -> Outcome<Result<FetchedOffsets, GroupError>> {
-        self.step(group, |shard, _| Ok(shard.fetch_all(group, require_stable)))
-    }
-
     /// OffsetDelete.
     pub fn delete_offsets(
         &self,
@@ -330,7 +309,7 @@ impl Groups {
     }
 
     /// A verb whose answer is known at once.
-    fn step<T: Send + 'static>(
+    pub(super) fn step<T: Send + 'static>(
         &self,
         group: &str,
         verb: impl FnOnce(&mut Shard, &mut Step) -> Result<T, GroupError>,
@@ -482,6 +461,11 @@ impl Groups {
         Err(GroupError::NotAvailable(format!(
             "{in_sync} replicas of its partition of __consumer_offsets are in sync, min.insync.replicas is {wanted}"
         )))
+    }
+
+    /// Whether the group is coordinated here, as far as this broker can know ([`Partition::surely_leads`]).
+    pub(super) fn surely_coordinates(&self, group: &str) -> Result<(), GroupError> {
+        if self.cell(group)?.partition.surely_leads() { Ok(()) } else { Err(GroupError::NotCoordinator) }
     }
 
     fn cell(&self, group: &str) -> Result<Arc<Cell>, GroupError> {

@@ -247,6 +247,16 @@ impl Partition {
         self.standing.load().leads()
     }
 
+    /// Whether this broker leads, and has had a sign of it lately: the controller lets it go on, or followers in sync ask it
+    /// for records. Others may have been made leader while it was frozen or cut off; what it would tell from its memory then,
+    /// without asking any replica, may be overtaken.
+    pub fn surely_leads(&self) -> bool {
+        let standing = self.standing.load();
+        let Some(leading) = standing.leading() else { return standing.leads() };
+        let view = &leading.view;
+        view.is_heard() || leading.state.lock().is_followed_since(view.now().saturating_sub(view.asked_within()))
+    }
+
     /// The leader by what this broker knows, and its epoch.
     pub fn leader_and_epoch(&self) -> (i32, i32) {
         let standing = self.standing.load();

@@ -187,6 +187,34 @@ async fn a_broker_that_started_again_does_not_lead_in_the_epochs_of_its_former_l
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_leader_whom_neither_controller_nor_followers_have_given_a_sign_lately_is_not_sure_to_lead() {
+    // Frozen for longer than its session, say: then others lead, and it does not know.
+    let here = here(1);
+    here.is(1, 3);
+    assert!(!here.partition.surely_leads());
+    here.fetch(2, 3, 0);
+    assert!(!here.partition.surely_leads(), "this may have been sent before the freeze");
+    here.fetch(2, 3, 0);
+    assert!(here.partition.surely_leads(), "a follower in sync has its answer, and asks again");
+    let left = PartitionImage { partition_epoch: 4, ..image(1, 3, &[1, 3]) };
+    here.partition.update_role(&here.view, &left);
+    assert!(!here.partition.surely_leads(), "one that is not in sync says nothing");
+    here.view.heard(here.view.now());
+    assert!(here.partition.surely_leads(), "the controller lets it go on");
+    here.is(2, 4);
+    assert!(!here.partition.surely_leads());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_alone_in_sync_is_sure_to_lead() {
+    let here = here(1);
+    here.partition.update_role(&here.view, &image(1, 3, &[1]));
+    assert!(here.partition.surely_leads(), "nobody else can be elected");
+    here.partition.update_role(&here.view, &PartitionImage { leader_epoch: 4, ..PartitionImage::new([1].into()) });
+    assert!(here.partition.surely_leads());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn too_few_replicas_in_sync_are_told_before_anything_is_appended() {
     let here = here(2);
     here.partition.update_role(&here.view, &image(1, 3, &[1]));

@@ -40,6 +40,9 @@ pub struct Follower {
     pub log_start: i64,
     caught_up_at: Option<Duration>,
     fetched_at: Duration,
+    /// When the fetch before the last one came: it had the answer to that when it asked again. When a request was sent, its
+    /// arrival does not tell: it may have waited for a process that was frozen.
+    followed_at: Duration,
     /// The leader's log end at the last fetch.
     leader_end_then: i64,
 }
@@ -53,6 +56,7 @@ impl Follower {
             log_start: -1,
             caught_up_at,
             fetched_at: Duration::ZERO,
+            followed_at: Duration::ZERO,
             leader_end_then: i64::MAX,
         }
     }
@@ -207,6 +211,14 @@ impl Leader {
         self.isr.len() >= min_isr
     }
 
+    /// Whether nobody else is in sync who could lead instead, or one of them has followed this leader since then.
+    #[must_use]
+    pub fn is_followed_since(&self, then: Duration) -> bool {
+        let mut others = self.followers.iter().filter(|follower| self.isr.contains(&follower.id)).peekable();
+        others.peek().is_none()
+            || others.any(|follower| follower.followed_at >= then && !follower.followed_at.is_zero())
+    }
+
     /// A follower asks for records from `offset` on.
     ///
     /// # Errors
@@ -234,7 +246,7 @@ impl Leader {
         follower.broker_epoch = broker_epoch;
         follower.end = Some(offset);
         follower.log_start = log_start;
-        follower.fetched_at = now;
+        follower.followed_at = std::mem::replace(&mut follower.fetched_at, now);
         follower.leader_end_then = leader_end;
         Ok(())
     }

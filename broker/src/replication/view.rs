@@ -1,7 +1,7 @@
 //! What partitions need to know of the cluster, and where they put what the controller is to be asked.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -15,6 +15,7 @@ use super::throttle::Throttle;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::controller::size_rule;
+use crate::limits;
 use crate::partition::{Duty, Partition};
 use crate::topics::image::Image;
 
@@ -51,6 +52,9 @@ pub struct View {
     node_epoch: AtomicI64,
     clock: Arc<Clock>,
     lag_max: Duration,
+    session: Duration,
+    /// In milliseconds of the monotonic clock.
+    heard_until: AtomicU64,
     selects_by_rack: bool,
     brokers: ArcSwap<Brokers>,
     largest_batch: AtomicUsize,
@@ -74,6 +78,8 @@ impl View {
             node_epoch: AtomicI64::new(-1),
             clock,
             lag_max: Duration::from_millis(config.replica_lag_time_max_ms),
+            session: Duration::from_millis(config.broker_session_timeout_ms),
+            heard_until: AtomicU64::new(0),
             selects_by_rack: selects_by_rack(config.get("replica.selector.class")),
             brokers: ArcSwap::default(),
             largest_batch: AtomicUsize::new(0),
@@ -117,6 +123,24 @@ impl View {
     /// Monotonic time.
     pub fn now(&self) -> Duration {
         self.clock.monotonic()
+    }
+
+    /// A controller on another node let this broker go on, by a heartbeat that was sent `at`: for a session from then on,
+    /// it makes nobody else leader because this broker is not heard.
+    pub(crate) fn heard(&self, at: Duration) {
+        let until = u64::try_from((at + self.session).as_millis()).unwrap_or(u64::MAX);
+        self.heard_until.fetch_max(until, Ordering::AcqRel);
+    }
+
+    /// Whether that session lasts. Not after a freeze, of which this process cannot know by itself.
+    pub fn is_heard(&self) -> bool {
+        self.clock.monotonic().as_millis() < u128::from(self.heard_until.load(Ordering::Acquire))
+    }
+
+    /// How long after it was asked for records by a follower a leader may take that for a sign that it leads still: much
+    /// longer than a follower waits between two, much less than a session.
+    pub(crate) fn asked_within(&self) -> Duration {
+        limits::FOLLOWERS_ASK_WITHIN.min(self.session / 2)
     }
 
     /// `replica.lag.time.max.ms`.
