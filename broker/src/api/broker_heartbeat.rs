@@ -17,6 +17,8 @@ use crate::controller::registration::Beat;
 pub(crate) const END_TAG: i32 = TAG + 1;
 /// Tag of whether all log directories are cordoned, 1 byte.
 pub(crate) const CORDONED_TAG: i32 = TAG + 2;
+/// Tag of the version of the metadata that the controller has, in its answer, 8 bytes.
+pub(crate) const VERSION_TAG: i32 = TAG + 3;
 /// Bytes of a partition: its topic's id and its index.
 const PARTITION_BYTES: usize = 20;
 
@@ -39,6 +41,8 @@ impl Handler for BrokerHeartbeatRequest {
                 if let Some(end) = end.map(i64::from_be_bytes) {
                     members::follows(ctx.broker, said.broker, end);
                 }
+                let version = ctx.broker.topics.quorum().version();
+                let response = response.with_unknown_tagged_field(VERSION_TAG, version.to_be_bytes().to_vec().into());
                 let answer = response.with_is_caught_up(verdict.caught_up).with_is_fenced(verdict.fenced);
                 return Reply::Now(answer.with_should_shut_down(verdict.should_shut_down));
             }

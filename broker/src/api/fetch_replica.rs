@@ -5,14 +5,14 @@ use std::sync::Arc;
 use jackdaw_protocol::messages::{FetchRequest, ResponseError};
 
 use super::{Context, errors};
-use crate::fetch::session::Params;
+use crate::fetch::session::{self, Params};
 use crate::partition::{Divergence, Partition, ReplicaRefused};
 use crate::replication::leader::FetchRefused;
 
 const REPLICA_STATE_SINCE: i16 = 15;
 
-/// Another broker that fetches: its id and broker epoch.
-pub(super) type Replica = Result<(i32, i64), ResponseError>;
+/// Another broker that fetches: its id and broker epoch, and the session that it goes on in.
+pub(super) type Replica = Result<(i32, i64, Option<i32>), ResponseError>;
 
 /// The replica that fetches; none for a consumer.
 ///
@@ -33,7 +33,10 @@ pub(super) fn of(request: &FetchRequest, version: i16, ctx: &Context<'_>) -> Opt
     }
     let brokers = ctx.broker.topics.view().brokers();
     match brokers.get(&id) {
-        Some(known) if known.epoch == epoch => Some(Ok((id, epoch))),
+        Some(known) if known.epoch == epoch => {
+            let session = (request.session_epoch > session::INITIAL_EPOCH).then_some(request.session_id);
+            Some(Ok((id, epoch, session)))
+        }
         _ => Some(Err(ResponseError::StaleBrokerEpoch)),
     }
 }

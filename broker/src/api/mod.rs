@@ -25,7 +25,7 @@ use jackdaw_protocol::messages::{
     ProduceRequest, RemoveRaftVoterRequest, Request, SyncGroupRequest, UnregisterBrokerRequest,
 };
 
-pub(crate) use broker_heartbeat::{CORDONED_TAG, END_TAG, write_partitions};
+pub(crate) use broker_heartbeat::{CORDONED_TAG, END_TAG, VERSION_TAG, write_partitions};
 pub(crate) use broker_registration::TAG as OWN_TAG;
 pub use context::{ConnectionInfo, Context, Serving};
 pub use describe_cluster::CONTROLLERS as CONTROLLER_ENDPOINTS;

@@ -17,7 +17,7 @@ use tokio::sync::{Notify, watch};
 use uuid::Uuid;
 
 use super::channel::{ChannelError, call_controller};
-use crate::api::{CORDONED_TAG, END_TAG, OWN_TAG, write_partitions};
+use crate::api::{CORDONED_TAG, END_TAG, OWN_TAG, VERSION_TAG, write_partitions};
 use crate::broker::Broker;
 use crate::controller::registration::Extras;
 use crate::limits;
@@ -299,7 +299,10 @@ async fn beat(broker: &Arc<Broker>, want_shut_down: bool) -> Result<BrokerHeartb
         |broker: &Broker| broker.cluster.active_controller().is_none_or(|active| active.id == broker.node_id());
     let (at, was_own) = (broker.clock.monotonic(), is_own(broker));
     let answer = call_controller(broker, &request, session / 2).await?;
-    if answer.error_code == 0 && !answer.is_fenced && !was_own && !is_own(broker) {
+    // What was decided while it was not heard, it has to know by now.
+    let version = answer.unknown_tagged_fields.get(&VERSION_TAG).and_then(|bytes| bytes.first_chunk().copied());
+    let knows_all = version.is_some_and(|version| broker.topics.image().version >= u64::from_be_bytes(version));
+    if answer.error_code == 0 && !answer.is_fenced && knows_all && !was_own && !is_own(broker) {
         broker.topics.view().heard(at);
     }
     Ok(answer)

@@ -312,14 +312,15 @@ impl Partition {
         })
     }
 
-    /// A replica that knows this leader epoch asks for records from `offset` on: it has what is below on its disk.
+    /// A replica that knows this leader epoch asks for records from `offset` on: it has what is below on its disk. With the
+    /// fetch session that it goes on in.
     ///
     /// # Errors
     /// It is no replica, or not of the newest epoch of its broker; or this broker does not lead.
     pub fn replica_fetched(
         self: &Arc<Self>,
         epoch: i32,
-        (replica, broker_epoch): (i32, i64),
+        (replica, broker_epoch, session): (i32, i64, Option<i32>),
         offset: i64,
         log_start: i64,
     ) -> Result<(), ReplicaRefused> {
@@ -332,7 +333,10 @@ impl Partition {
             };
         };
         let end = self.log().log_end_offset();
-        leading.state.lock().fetched(replica, broker_epoch, offset, log_start, end, leading.view.now())?;
+        let mut state = leading.state.lock();
+        state.fetched(replica, broker_epoch, offset, log_start, end, leading.view.now())?;
+        state.went_on(replica, session);
+        drop(state);
         self.follower_gets(offset);
         self.look_at_replicas();
         Ok(())

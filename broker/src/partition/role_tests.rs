@@ -61,7 +61,11 @@ impl Here {
     }
 
     fn fetch(&self, replica: i32, epoch: i32, offset: i64) {
-        self.partition.replica_fetched(epoch, (replica, i64::from(replica) * 10), offset, 0).unwrap();
+        self.fetch_in(None, replica, epoch, offset);
+    }
+
+    fn fetch_in(&self, session: Option<i32>, replica: i32, epoch: i32, offset: i64) {
+        self.partition.replica_fetched(epoch, (replica, i64::from(replica) * 10, session), offset, 0).unwrap();
     }
 }
 
@@ -192,9 +196,12 @@ async fn a_leader_whom_neither_controller_nor_followers_have_given_a_sign_lately
     let here = here(1);
     here.is(1, 3);
     assert!(!here.partition.surely_leads());
-    here.fetch(2, 3, 0);
-    assert!(!here.partition.surely_leads(), "this may have been sent before the freeze");
-    here.fetch(2, 3, 0);
+    for session in [None, Some(7), Some(8), None] {
+        here.fetch_in(session, 2, 3, 0);
+        assert!(!here.partition.surely_leads(), "this may have been sent before the freeze");
+    }
+    here.fetch_in(Some(9), 2, 3, 0);
+    here.fetch_in(Some(9), 2, 3, 0);
     assert!(here.partition.surely_leads(), "a follower in sync has its answer, and asks again");
     let left = PartitionImage { partition_epoch: 4, ..image(1, 3, &[1, 3]) };
     here.partition.update_role(&here.view, &left);

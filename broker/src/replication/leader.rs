@@ -40,8 +40,11 @@ pub struct Follower {
     pub log_start: i64,
     caught_up_at: Option<Duration>,
     fetched_at: Duration,
-    /// When the fetch before the last one came: it had the answer to that when it asked again. When a request was sent, its
-    /// arrival does not tell: it may have waited for a process that was frozen.
+    /// When the fetch before that came.
+    fetched_before: Duration,
+    /// The fetch session of the last one, if that went on in one.
+    session: Option<i32>,
+    /// It was here then, and followed.
     followed_at: Duration,
     /// The leader's log end at the last fetch.
     leader_end_then: i64,
@@ -56,6 +59,8 @@ impl Follower {
             log_start: -1,
             caught_up_at,
             fetched_at: Duration::ZERO,
+            fetched_before: Duration::ZERO,
+            session: None,
             followed_at: Duration::ZERO,
             leader_end_then: i64::MAX,
         }
@@ -246,9 +251,19 @@ impl Leader {
         follower.broker_epoch = broker_epoch;
         follower.end = Some(offset);
         follower.log_start = log_start;
-        follower.followed_at = std::mem::replace(&mut follower.fetched_at, now);
+        follower.fetched_before = std::mem::replace(&mut follower.fetched_at, now);
         follower.leader_end_then = leader_end;
         Ok(())
+    }
+
+    /// The fetch of this follower, just taken in, goes on in this session. Then it has had the answer to the one before, and
+    /// followed when that came. The arrival itself says nothing of when it was sent: a frozen process finds requests of before.
+    pub fn went_on(&mut self, id: i32, session: Option<i32>) {
+        let Some(follower) = self.followers.iter_mut().find(|follower| follower.id == id) else { return };
+        if session.is_some() && follower.session == session {
+            follower.followed_at = follower.fetched_before;
+        }
+        follower.session = session;
     }
 
     /// The high watermark that the offsets known allow; none where it must stay what it is. Below

@@ -136,6 +136,11 @@ impl MetadataQuorum {
         self.look(MetadataMachine::catalog)
     }
 
+    /// The version of the metadata that this node has applied.
+    pub fn version(&self) -> u64 {
+        self.look(|machine| machine.catalog().image().version)
+    }
+
     pub(super) fn look<T>(&self, look: impl FnOnce(&MetadataMachine) -> T) -> T {
         match &self.node {
             Node::Voter(quorum) => quorum.read(look),
